@@ -1,0 +1,63 @@
+"""Backbones: bodies with one contract. A file here is a leaf.
+
+The serving half of a leaf is `processor`: it opens what `start` wrote and turns inputs into arrays without torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Card:
+    """A known checkpoint: what the planner may choose without being told."""
+
+    name: str  # as given to --backbone
+    leaf: str
+    takes: str  # modality
+    languages: tuple[str, ...]  # BCP 47, or ("*",)
+    licence: str
+    source: str
+    size_bytes: int
+    parameters: int
+    note: str = ""
+
+
+class Processor(Protocol):
+    """Inputs to arrays, the same in training and in serving."""
+
+    def __call__(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        """A batch: arrays that share their first axis, padded no further than the longest of the batch."""
+        ...
+
+    def length(self, inputs: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """The cost of each input in the body's own units (tokens, n-grams), for buckets and budgets: [n]."""
+        ...
+
+
+class Backbone(Protocol):
+    """A body: what it takes, how it is started, how it is processed for."""
+
+    TAKES: tuple[str, ...]  # modalities
+    TRAINS: str  # "gradient": `body` has parameters to tune; "fit": the leaf brings `fit`
+
+    def cards(self) -> list[Card]:
+        """Checkpoints that are usable here and now."""
+        ...
+
+    def start(self, ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict:
+        """Writes processor and configuration below `folder`; returns the JSON that `body` and `processor` are given back."""
+        ...
+
+    def processor(self, folder: Path, meta: Mapping[str, Any]) -> Processor:
+        """Opens the processor of a bundle. No torch."""
+        ...
+
+    def body(self, folder: Path, meta: Mapping[str, Any]) -> Any:
+        """The `nn.Module`: forward(**batch) -> features [B, width]; `.width`; `.blocks()` from input to output."""
+        ...

@@ -1,0 +1,187 @@
+"""A bundle: a folder with a model and everything needed to trust it. JSON, safetensors and ONNX; never pickle.
+
+It is written aside and renamed, so it is whole or absent, and `MANIFEST.json` (written last) holds the sha256 of every
+file, so that a file changed, added or missing is refused by name. Cached prefixes of a plan have the same form.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from sartor.errors import InputError
+
+SCHEMA = 1
+MANIFEST = "MANIFEST.json"
+DEPLOYED = ("bundle.json", "processor/", "runtime/")  # what serving needs, and nothing else
+_UNLISTED = (".build", "events.jsonl")  # a build's own working files beside the bundle
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """An opened bundle: where it is and what its `bundle.json` says."""
+
+    path: Path
+    meta: dict[str, Any]
+
+    @property
+    def form(self) -> str:
+        """ "weights" (a model to train) or "graphs" (runnable files)."""
+        return str(self.meta.get("form", ""))
+
+    @property
+    def manifest(self) -> dict[str, Any]:
+        return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+
+    def deployed_bytes(self) -> int:
+        """Bytes of the files marked `deploy`."""
+        return sum(entry["bytes"] for entry in self.manifest["files"].values() if entry.get("deploy"))
+
+    @property
+    def digest(self) -> str:
+        """sha256 over the manifest's files: the identity of what is served."""
+        files = {name: entry["sha256"] for name, entry in sorted(self.manifest["files"].items()) if entry.get("deploy")}
+        return hashlib.sha256(json.dumps(files).encode()).hexdigest()
+
+
+def load(path: Path | str, *, check: bool = True) -> Bundle:
+    """Opens a bundle and checks every file against the manifest.
+
+    Raises: InputError `bundle.not-found`, `bundle.changed` (names the files), `bundle.schema`, `bundle.path`.
+    """
+    path = Path(path)
+    for needed in (MANIFEST, "bundle.json"):
+        if not (path / needed).is_file():
+            raise InputError("bundle.not-found", path=path, missing=needed)
+    if check and (problems := changed(path)):
+        raise InputError("bundle.changed", path=path, problems="; ".join(problems[:10]))
+    meta = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
+    if meta.get("schema") != SCHEMA:
+        raise InputError("bundle.schema", path=path, found=meta.get("schema"), known=SCHEMA)
+    return Bundle(path, meta)
+
+
+def changed(path: Path) -> list[str]:
+    """Files that are not as the manifest says: '… is missing', '… was changed', '… was added'."""
+    try:
+        listed = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
+    except (ValueError, KeyError):
+        return [f"{MANIFEST} was changed"]
+    problems = []
+    for name, entry in listed.items():
+        file = _inside(path, name)
+        if not file.is_file():
+            problems.append(f"{name} is missing")
+        elif file.stat().st_size != entry["bytes"] or sha256(file) != entry["sha256"]:
+            problems.append(f"{name} was changed")
+    problems += [f"{name} was added" for name in _files(path) if name not in listed]
+    return problems
+
+
+@contextmanager
+def writing(target: Path) -> Iterator[Path]:
+    """A folder to write a bundle into; on leaving it gets its manifest and becomes `target` in one rename.
+
+    If the block raises, nothing of it remains. An existing target is replaced.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.parent / f".writing-{target.name}-{uuid.uuid4().hex[:8]}"
+    aside.mkdir()
+    try:
+        yield aside
+        seal(aside)
+        old = target.parent / f".replaced-{target.name}-{uuid.uuid4().hex[:8]}"
+        if target.exists():
+            os.rename(target, old)
+        os.rename(aside, target)
+        _sync_folder(target.parent)
+        shutil.rmtree(old, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def seal(folder: Path) -> None:
+    """Writes the manifest of everything below `folder`, after all of it has reached the disk."""
+    files = {}
+    for name in _files(folder):
+        file = folder / name
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+        files[name] = {"sha256": sha256(file), "bytes": file.stat().st_size, "deploy": _deployed(name)}
+    write_json(folder / MANIFEST, {"schema": SCHEMA, "files": files})
+    _sync_folder(folder)
+
+
+def copy_deployed(bundle: Bundle, target: Path) -> None:
+    """Copies only what is deployed, with a manifest of its own."""
+    with writing(target) as folder:
+        for name, entry in bundle.manifest["files"].items():
+            if entry.get("deploy"):
+                place = folder / name
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(_inside(bundle.path, name), place)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Writes JSON aside, syncs it, and renames it into place."""
+    aside = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}")
+    try:
+        with aside.open("w", encoding="utf-8") as file:
+            json.dump(data, file, ensure_ascii=False, indent=1, sort_keys=False, default=str)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(aside, path)
+    finally:
+        aside.unlink(missing_ok=True)
+
+
+def sha256(path: Path) -> str:
+    """Of a file's bytes, read in pieces."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sweep(folder: Path) -> None:
+    """Removes what an interrupted write left aside."""
+    for pattern in (".writing-*", ".replaced-*"):
+        for left in folder.glob(pattern):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _files(folder: Path) -> Iterable[str]:
+    for root, folders, names in os.walk(folder):
+        relative = Path(root).relative_to(folder)
+        if relative == Path():
+            folders[:] = [name for name in folders if name not in _UNLISTED and not name.startswith(".")]
+        for name in sorted(names):
+            path = (relative / name).as_posix()
+            if path not in (MANIFEST, *_UNLISTED):
+                yield path
+
+
+def _deployed(name: str) -> bool:
+    return any(name == prefix or (prefix.endswith("/") and name.startswith(prefix)) for prefix in DEPLOYED)
+
+
+def _inside(folder: Path, name: str) -> Path:
+    pure = PurePosixPath(name)
+    place = (folder / pure).resolve()
+    if pure.is_absolute() or ".." in pure.parts or not place.is_relative_to(folder.resolve()):
+        raise InputError("bundle.path", path=folder, name=name)
+    return place
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,1 @@
+"""Rows: reading them, auditing them, splitting them, batching them. Imports nothing of the rest but errors and leaves."""

@@ -1,0 +1,497 @@
+"""The audit: what is wrong with the data, found before any training and told with numbers, an example and what to do.
+
+It looks at rows and their targets; each modality and each task adds what only it can know.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sartor import leaves
+from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity
+from sartor.data.split import row_keys
+
+MOST_ROWS = 1_000  # that a finding names
+SAMPLE = 20_000  # values that a modality looks at, and texts that are searched for the names of their labels
+ORDER: tuple[Severity, ...] = ("error", "warning", "note")
+
+
+def audit(dataset: Dataset, *, target: str, task: str, seed: int = 0) -> list[Finding]:
+    """Everything found, the worst first. seed: of the samples, where all rows would take too long."""
+    labels = _labels(dataset, target)
+    keys = row_keys(dataset)
+    labelled = dataset.part != PARTS.index("unlabelled")
+    rng = np.random.default_rng(seed)
+    found: list[Finding] = []
+    found += _unreadable(dataset)
+    found += _empty(dataset, keys)
+    found += _unlabelled_rows(dataset, labels, labelled, target)
+    usable = labelled & (keys >= 0) & (labels.codes >= 0)
+    found += _duplicates(dataset, keys, labels, usable)
+    found += _conflicts(dataset, keys, labels, usable)
+    found += _leaks(dataset, keys, labels, usable)
+    learning = usable & np.isin(dataset.part, [-1, PARTS.index("train")])
+    if any(column.kind == "label" for column in dataset.schema.targets):
+        found += _lonely_classes(labels, learning)
+        found += _unseen_classes(dataset, labels, usable, learning)
+        found += _spellings(labels, usable)
+        found += _label_in_text(dataset, labels, learning, rng)
+    found += _telling_columns(dataset, labels, learning)
+    rows = np.flatnonzero(learning)
+    if len(rows):
+        found += leaves.load("task", task).audit(labels.of(rows), rows.tolist())
+    for column in dataset.schema.inputs:
+        found += _by_modality(dataset, column, rng)
+    return sorted(found, key=lambda finding: (ORDER.index(finding.severity), finding.code))
+
+
+class _Labels:
+    """The targets as numbers: `codes` [n] int64, -1 where there is none; `names` what they stand for."""
+
+    def __init__(self, codes: np.ndarray, names: list[str]) -> None:
+        self.codes = codes
+        self.names = names
+
+    def of(self, rows: Iterable[int]) -> list[str]:
+        return [self.names[self.codes[row]] for row in rows]
+
+
+def _labels(dataset: Dataset, target: str) -> _Labels:
+    values = dataset.table.column(target).cast(pa.large_string())
+    encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(values)).combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # what combine_chunks gives hangs on the number of chunks
+        encoded = encoded.chunk(0)
+    names = encoded.dictionary.to_pylist()
+    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    if "" in names:
+        codes[codes == names.index("")] = -1
+    return _Labels(codes, names)
+
+
+def _unreadable(dataset: Dataset) -> list[Finding]:
+    if not dataset.set_aside:
+        return []
+    first = dataset.set_aside[0]
+    count = len(dataset.set_aside)
+    return [
+        Finding(
+            code="audit.unreadable",
+            severity="warning",
+            message=f"{_rows(count)} could not be read and {_is(count)} left out; the first is in {first.file}, line "
+            f"{first.line}: it {first.reason}.",
+            advice="Mend these lines, or leave them out; texts that contain the delimiter must stand in quotes.",
+            count=count,
+            details={"lines": [[item.file, item.line, item.reason] for item in dataset.set_aside[:MOST_ROWS]]},
+        )
+    ]
+
+
+def _empty(dataset: Dataset, keys: np.ndarray) -> list[Finding]:
+    rows = np.flatnonzero(keys == -1)
+    if not len(rows):
+        return []
+    names = " and ".join(repr(column.name) for column in dataset.schema.inputs)
+    return [
+        Finding(
+            code="audit.empty-input",
+            severity="warning",
+            message=f"{_rows(len(rows))} {_has(len(rows))} nothing in {names} and {_is(len(rows))} left out; "
+            f"the first is {_where(dataset, rows[0])}.",
+            advice="Fill them in or remove them. A model answers an empty input from how frequent the classes are.",
+            count=len(rows),
+            rows=_named(rows),
+        )
+    ]
+
+
+def _unlabelled_rows(dataset: Dataset, labels: _Labels, labelled: np.ndarray, target: str) -> list[Finding]:
+    rows = np.flatnonzero(labelled & (labels.codes < 0))
+    if not len(rows):
+        return []
+    return [
+        Finding(
+            code="audit.missing-target",
+            severity="warning",
+            message=f"{_rows(len(rows))} {_has(len(rows))} no {target!r} and {_is(len(rows))} left out; "
+            f"the first is {_where(dataset, rows[0])}: {_show(dataset, rows[0])}.",
+            advice="Label them, or give them as the part 'unlabelled'.",
+            count=len(rows),
+            rows=_named(rows),
+        )
+    ]
+
+
+def _duplicates(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.ndarray) -> list[Finding]:
+    """Rows that repeat an earlier one of the same part, label and all."""
+    rows = np.flatnonzero(usable)
+    identity = np.column_stack([dataset.part[rows].astype(np.int64), keys[rows], labels.codes[rows]])
+    _, first, inverse = np.unique(identity, axis=0, return_index=True, return_inverse=True)
+    repeats = rows[first[inverse.reshape(-1)] != np.arange(len(rows))]
+    if not len(repeats):
+        return []
+    example = int(repeats[0])
+    earlier = int(rows[(keys[rows] == keys[example]) & (labels.codes[rows] == labels.codes[example])][0])
+    share = len(repeats) / len(rows)
+    return [
+        Finding(
+            code="audit.duplicate",
+            severity="warning" if share > 0.01 else "note",
+            message=f"{_rows(len(repeats))} ({share:.1%}) {_repeat(len(repeats))} an earlier row of the same part: "
+            f"{_where(dataset, example)} is {_where(dataset, earlier)} again, {_show(dataset, example)}.",
+            advice="They count double. Splits made here keep them on one side; remove them if nothing happened twice.",
+            count=len(repeats),
+            rows=_named(repeats),
+            details={"share": share},
+        )
+    ]
+
+
+def _conflicts(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.ndarray) -> list[Finding]:
+    """The same inputs under different labels, in any parts."""
+    rows = np.flatnonzero(usable)
+    pairs = np.unique(np.column_stack([keys[rows], labels.codes[rows]]), axis=0)
+    torn, times = np.unique(pairs[:, 0], return_counts=True)
+    torn = torn[times > 1]
+    if not len(torn):
+        return []
+    affected = rows[np.isin(keys[rows], torn)]
+    same = rows[keys[rows] == keys[affected[0]]]
+    names = " and ".join(repr(_short(name, 40)) for name in sorted(set(labels.of(same))))
+    return [
+        Finding(
+            code="audit.conflict",
+            severity="warning",
+            message=f"{len(torn):,} {'text stands' if len(torn) == 1 else 'texts stand'} under different labels, in "
+            f"{_rows(len(affected)).lower()}: {_show(dataset, int(affected[0]))} is {names}.",
+            advice="Decide for one label each; no model can answer both.",
+            count=len(affected),
+            rows=_named(affected),
+            details={"inputs": len(torn)},
+        )
+    ]
+
+
+def _leaks(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.ndarray) -> list[Finding]:
+    """Inputs of a part that judges or chooses which also stand in one that came before it."""
+    found: list[Finding] = []
+    held = {name: np.flatnonzero(usable & (dataset.part == PARTS.index(name))) for name in dataset.given_parts}
+    for seen, judged in (("train", "test"), ("train", "valid"), ("valid", "test")):
+        before, rows = held.get(seen, np.empty(0, int)), held.get(judged, np.empty(0, int))
+        if not len(before) or not len(rows):
+            continue
+        leaked = rows[np.isin(keys[rows], keys[before])]
+        if not len(leaked):
+            continue
+        if _same_rows(before, rows, keys, labels):
+            found.append(_same(dataset, seen, judged, leaked))
+            continue
+        share = len(leaked) / len(rows)
+        example = int(leaked[0])
+        twin = int(before[keys[before] == keys[example]][0])
+        clash = int((labels.codes[leaked] != _first_code(leaked, before, keys, labels)).sum())
+        found.append(
+            Finding(
+                code="audit.leak" if (seen, judged) == ("train", "test") else f"audit.leak-{seen}-{judged}",
+                severity="error" if judged == "test" and share > 0.05 else "warning" if judged == "test" else "note",
+                message=f"{len(leaked):,} of the {len(rows):,} {judged} rows ({share:.1%}) also stand in {seen}"
+                + (f", {clash:,} of them under another label" if clash else "")
+                + f": {_where(dataset, example)} is {_where(dataset, twin)}, {_show(dataset, example)}.",
+                advice=f"A score on these rows shows memory, not skill. Remove them from {seen}; the report also gives "
+                "the score without them.",
+                count=len(leaked),
+                rows=_named(leaked),
+                details={"seen": seen, "judged": judged, "share": share, "other_label": clash},
+            )
+        )
+    return found
+
+
+def _first_code(rows: np.ndarray, before: np.ndarray, keys: np.ndarray, labels: _Labels) -> np.ndarray:
+    """For each row the label of the first row in `before` with its key."""
+    known, first = np.unique(keys[before], return_index=True)
+    return np.asarray(labels.codes[before[first[np.searchsorted(known, keys[rows])]]])
+
+
+def _same_rows(one: np.ndarray, other: np.ndarray, keys: np.ndarray, labels: _Labels) -> bool:
+    """Whether two parts hold the same rows, in whatever order."""
+    if len(one) != len(other):
+        return False
+    sides = [np.sort(keys[rows] * (len(labels.names) + 1) + labels.codes[rows]) for rows in (one, other)]
+    return bool((sides[0] == sides[1]).all())
+
+
+def _same(dataset: Dataset, seen: str, judged: str, leaked: np.ndarray) -> Finding:
+    files = {part: [name for given, name in dataset.files if given == part] for part in (seen, judged)}
+    names = {part: ", ".join(given) or dataset.source for part, given in files.items()}
+    if names[seen] == names[judged]:
+        what = f"The same file is given as {seen} and as {judged}: {names[seen]}"
+    else:
+        what = f"{names[judged]}, given as {judged}, holds the same rows as {names[seen]}, given as {seen}"
+    return Finding(
+        code="audit.same-rows" if judged == "test" and seen == "train" else f"audit.same-rows-{seen}-{judged}",
+        severity="error",
+        message=f"{what}. All {len(leaked):,} {judged} rows are in {seen}.",
+        advice=f"Leave {judged} out and a part of {seen} will be held back, or give rows that were never trained on.",
+        count=len(leaked),
+        rows=_named(leaked),
+        details={"seen": seen, "judged": judged, "files": names},
+    )
+
+
+def _lonely_classes(labels: _Labels, learning: np.ndarray) -> list[Finding]:
+    """Classes with a single row to learn from. (The task's own audit tells of those with few.)"""
+    rows = np.flatnonzero(learning)
+    counts = np.bincount(labels.codes[rows], minlength=len(labels.names))
+    lonely = np.flatnonzero(counts == 1)
+    if not len(lonely):
+        return []
+    return [
+        Finding(
+            code="audit.single-row-class",
+            severity="error",
+            message=f"{len(lonely):,} of {int((counts > 0).sum()):,} classes {_has(len(lonely))} one row only, so "
+            f"nothing can be learned or checked: {_list(labels.names[code] for code in lonely)}.",
+            advice="Label more rows of these classes, merge them with another, or leave them out.",
+            count=len(lonely),
+            rows=_named(rows[np.isin(labels.codes[rows], lonely)]),
+            details={"classes": [labels.names[code] for code in lonely[:MOST_ROWS]]},
+        )
+    ]
+
+
+def _unseen_classes(dataset: Dataset, labels: _Labels, usable: np.ndarray, learning: np.ndarray) -> list[Finding]:
+    """Classes of a given part that have no row to learn from."""
+    found = []
+    known = np.unique(labels.codes[learning])
+    for name in dataset.given_parts:
+        rows = np.flatnonzero(usable & (dataset.part == PARTS.index(name)))
+        strange = rows[~np.isin(labels.codes[rows], known)]
+        if name in ("train", "unlabelled") or not len(strange) or not len(known):
+            continue
+        classes = [labels.names[code] for code in np.unique(labels.codes[strange])]
+        found.append(
+            Finding(
+                code="audit.unseen-class",
+                severity="error",
+                message=f"{len(classes):,} {'class' if len(classes) == 1 else 'classes'} in {name} "
+                f"{_is(len(classes))} not in train, in {_rows(len(strange)).lower()}, which can only be answered "
+                f"wrongly: {_list(classes)}.",
+                advice="Check how the labels are written in each part, or add rows of these classes to train.",
+                count=len(strange),
+                rows=_named(strange),
+                details={"part": name, "classes": classes[:MOST_ROWS]},
+            )
+        )
+    return found
+
+
+def _spellings(labels: _Labels, usable: np.ndarray) -> list[Finding]:
+    """Classes that look like one, written in two ways: in all but letters and digits, or by a letter in a rare one."""
+    counts = Counter(labels.of(np.flatnonzero(usable)))
+    groups: dict[str, list[str]] = {}
+    for name in counts:
+        groups.setdefault(_folded(name), []).append(name)
+    alike = [sorted(names, key=lambda name: -counts[name]) for names in groups.values() if len(names) > 1]
+    words = [name for name in counts if len(name) >= 5 and not re.search(r"\d", name)]
+    for rare in words[:500]:
+        # A slip of the keyboard seldom is the first letter; "legal" and "illegal" are two classes.
+        common = [
+            name
+            for name in words
+            if name[0] == rare[0] and counts[name] >= 10 and counts[rare] <= max(1, 0.02 * counts[name])
+        ]
+        close = difflib.get_close_matches(rare, common, n=1, cutoff=0.8)
+        if close and _folded(close[0]) != _folded(rare):
+            alike.append([close[0], rare])
+    if not alike:
+        return []
+    told = "; ".join(" and ".join(f"{_short(name, 40)!r} ({counts[name]:,})" for name in names) for names in alike[:4])
+    odd = {name for names in alike for name in names[1:]}
+    rows = np.flatnonzero(usable & np.isin(labels.codes, [i for i, name in enumerate(labels.names) if name in odd]))
+    return [
+        Finding(
+            code="audit.label-spelling",
+            severity="warning",
+            message=f"{len(alike):,} {'pair' if len(alike) == 1 else 'pairs'} of classes may be one, written in two "
+            f"ways: {told}.",
+            advice="Write each label in one way; they are counted as different classes.",
+            count=len(rows),
+            rows=_named(rows),
+            details={"alike": alike[:100]},
+        )
+    ]
+
+
+def _folded(name: str) -> str:
+    """Letters and digits alone, unless that is nothing or a number ("<=50K." is "<=50K", but "+1" is not "-1")."""
+    text = unicodedata.normalize("NFKC", name).casefold()
+    letters = re.sub(r"[\W_]+", "", text)
+    if not letters or letters.isdigit():
+        return text.strip()
+    return re.sub(r"[\s._\-–—/]+", "", text)
+
+
+def _telling_columns(dataset: Dataset, labels: _Labels, learning: np.ndarray) -> list[Finding]:
+    """Columns from whose value the label follows nearly always, judged on values that occur at least twice."""
+    found = []
+    rows = np.flatnonzero(learning)
+    if not len(rows):
+        return []
+    majority = np.bincount(labels.codes[rows]).max() / len(rows)
+    for column in dataset.schema.columns:
+        if column.role in ("target", "group") or column.kind == "unknown":
+            continue
+        values = dataset.table.column(column.name).take(pa.array(rows)).cast(pa.large_string())
+        encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(values)).combine_chunks()
+        encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
+        codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+        pairs, times = np.unique(np.column_stack([codes, labels.codes[rows]]), axis=0, return_counts=True)
+        value, start = np.unique(pairs[:, 0], return_index=True)
+        total, best = np.add.reduceat(times, start), np.maximum.reduceat(times, start)
+        again = (total > 1) & (value >= 0)
+        covered = int(total[again].sum())
+        # Values that occur once tell nothing; a column of such (an identifier, free text) is not judged.
+        if covered < 0.5 * len(rows) or again.sum() < 2:
+            continue
+        told = float(best[again].sum() / covered)
+        # Few repetitions agree by chance: each value needs five rows on average, and the majority must not be enough.
+        if told < 0.98 or covered < 5 * again.sum() or majority > 0.9:
+            continue
+        found.append(_telling(column, told, int(again.sum()), covered))
+    return found
+
+
+def _telling(column: Column, share: float, values: int, rows: int) -> Finding:
+    used = column.role == "input"
+    return Finding(
+        code="audit.gives-away",
+        severity="error" if used else "note",
+        message=f"Column {column.name!r} gives the label away: its {values:,} values tell it in {share:.1%} of "
+        f"{rows:,} rows." + ("" if used else " It is not used as an input."),
+        advice="Will it be known when the model is used? If it is made from the label, leave it out of the inputs."
+        if used
+        else "Nothing to do, unless it was meant as an input.",
+        count=rows,
+        details={"column": column.name, "share": share, "values": values},
+    )
+
+
+def _label_in_text(dataset: Dataset, labels: _Labels, learning: np.ndarray, rng: np.random.Generator) -> list[Finding]:
+    """Texts that name their own label, in most rows of most classes, while others' texts do not."""
+    rows = _sample(np.flatnonzero(learning), SAMPLE, rng)
+    others = _sample(rows, 2_000, rng)
+    counts = Counter(labels.codes[rows].tolist())
+    found = []
+    for column in dataset.schema.inputs:
+        if column.kind != "text":
+            continue
+        texts = _spaced(dataset.table.column(column.name).take(pa.array(rows)))
+        apart = _spaced(dataset.table.column(column.name).take(pa.array(others)))
+        telling: dict[str, float] = {}
+        for code, count in counts.items():
+            name = _spaced(pa.chunked_array([[labels.names[code]]]))[0].as_py().strip()
+            if len(name) < (2 if not name.isascii() else 3) or name.isdigit():
+                continue
+            own = texts.filter(pa.array(labels.codes[rows] == code))
+            inside = pc.sum(pc.match_substring(own, name)).as_py() or 0
+            if inside <= 0.5 * count:
+                continue
+            strangers = apart.filter(pa.array(labels.codes[others] != code))
+            outside = (pc.sum(pc.match_substring(strangers, name)).as_py() or 0) / max(1, len(strangers))
+            if outside < 0.2 * inside / count:
+                telling[labels.names[code]] = inside / count
+        if len(telling) > 0.5 * len(counts):
+            share = sum(
+                telling[labels.names[code]] * count for code, count in counts.items() if labels.names[code] in telling
+            )
+            example = next(iter(telling))
+            found.append(
+                Finding(
+                    code="audit.label-in-text",
+                    severity="error" if share > 0.9 * len(rows) else "warning",
+                    message=f"The texts in {column.name!r} name their own label in {share / len(rows):.1%} of the "
+                    f"rows, in {len(telling):,} of {len(counts):,} classes: {telling[example]:.1%} of the rows of "
+                    f"{_short(example, 40)!r} contain that word.",
+                    advice="If the label was written into the text, take it out: a model learns to copy it, and "
+                    "new texts have none.",
+                    count=round(share),
+                    details={"column": column.name, "classes": dict(list(telling.items())[:100])},
+                )
+            )
+    return found
+
+
+def _spaced(texts: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Lower case, with spaces for what joins words in a label's name."""
+    return pc.replace_substring_regex(pc.utf8_lower(texts), r"[\s_\-/]+", " ")
+
+
+def _by_modality(dataset: Dataset, column: Column, rng: np.random.Generator) -> list[Finding]:
+    rows = _sample(np.arange(len(dataset)), SAMPLE, rng)
+    values = Rows(dataset.table, [column.name], rows).column(column.name)
+    found: list[Finding] = leaves.load("modality", column.kind).audit(column.name, values, rows.tolist())
+    if len(rows) == len(dataset):
+        return found
+    note = f"(Of {SAMPLE:,} rows that were looked at.)"
+    return [
+        replace(item, message=f"{item.message} {note}", details={**item.details, "looked_at": SAMPLE}) for item in found
+    ]
+
+
+def _sample(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
+
+
+def _named(rows: np.ndarray) -> tuple[int, ...]:
+    return tuple(int(row) for row in rows[:MOST_ROWS])
+
+
+def _where(dataset: Dataset, row: int) -> str:
+    """A row as its owner would count it: by its place in its part, from 1."""
+    part = int(dataset.part[row])
+    place = int(np.count_nonzero(dataset.part[: row + 1] == part))
+    return f"row {place:,}" + (f" of {PARTS[part]}" if part >= 0 else "")
+
+
+def _show(dataset: Dataset, row: int) -> str:
+    """The inputs of a row in quotes, short."""
+    values = Rows(dataset.table, [column.name for column in dataset.schema.inputs], np.array([row]))[0].values()
+    return " / ".join(f"“{_short(value, 80)}”" for value in values)
+
+
+def _short(value: Any, most: int) -> str:
+    """One line without control characters: a message may end in a terminal or a log."""
+    text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(value)[: 4 * most])
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _list(names: Iterable[str], most: int = 6) -> str:
+    told = [repr(_short(name, 40)) for name in names]
+    return ", ".join(told[:most]) + (", …" if len(told) > most else "")
+
+
+def _rows(count: int) -> str:
+    return "One row" if count == 1 else f"{count:,} rows"
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _has(count: int) -> str:
+    return "has" if count == 1 else "have"
+
+
+def _repeat(count: int) -> str:
+    return "repeats" if count == 1 else "repeat"

@@ -1,0 +1,198 @@
+"""Rows in Arrow with what is known of them: the nouns Dataset, Schema, Splits, Examples and Finding.
+
+A dataset is one table. Where the user gave parts (train, test, …) they stand below one another in that table, and `part`
+says which row came from where. Splits are row numbers, never copies.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+PARTS = ("train", "valid", "calib", "test", "unlabelled")
+Role = Literal["input", "target", "group", "time", "other"]
+Severity = Literal["error", "warning", "note"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: its `kind` is the name of a modality leaf, or 'label', 'number', 'category', 'identifier', 'unknown'."""
+
+    name: str
+    kind: str
+    role: Role
+
+
+@dataclass(frozen=True)
+class Schema:
+    """The columns of a dataset, and why each has the role it has."""
+
+    columns: tuple[Column, ...]
+    reasons: tuple[str, ...] = ()
+
+    @property
+    def inputs(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.role == "input")
+
+    @property
+    def targets(self) -> tuple[Column, ...]:
+        return tuple(column for column in self.columns if column.role == "target")
+
+
+@dataclass(frozen=True)
+class SetAside:
+    """A row of a file that could not be read. It is counted and named, never silently dropped."""
+
+    file: str
+    line: int
+    reason: str
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Rows, their schema and where they came from.
+
+    `table`: Arrow, memory-mapped where it came from disk. `part`: for each row the index in PARTS of the part it was given
+    in, or -1 where one file was given. `fingerprint`: sha256 over the rows' contents, column names and parts.
+    """
+
+    table: pa.Table
+    schema: Schema
+    part: np.ndarray
+    fingerprint: str
+    source: str
+    set_aside: tuple[SetAside, ...] = ()
+    notes: tuple[str, ...] = ()  # how it was read: encoding, delimiter, header
+    files: tuple[tuple[str, str], ...] = ()  # (part or "", file), in the order of the rows
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    def rows_of(self, part: str) -> np.ndarray:
+        """Row numbers that were given as this part, ascending."""
+        return np.flatnonzero(self.part == PARTS.index(part))
+
+    @property
+    def given_parts(self) -> tuple[str, ...]:
+        present = set(np.unique(self.part).tolist())
+        return tuple(name for index, name in enumerate(PARTS) if index in present)
+
+
+class Rows(Sequence[dict[str, Any]]):
+    """Rows of a table as {column: value}, made when they are asked for."""
+
+    def __init__(self, table: pa.Table, columns: Sequence[str], index: np.ndarray) -> None:
+        self.table = table.select(list(columns))
+        self.columns = tuple(columns)
+        self.index = np.asarray(index, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def __getitem__(self, item: Any) -> Any:
+        if isinstance(item, slice):
+            return Rows(self.table, self.columns, self.index[item])
+        row = int(self.index[item])
+        return {name: self.table.column(name)[row].as_py() for name in self.columns}
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for start in range(0, len(self.index), 1024):
+            yield from self.table.take(pa.array(self.index[start : start + 1024])).to_pylist()
+
+    def column(self, name: str) -> list[Any]:
+        """The values of one column for these rows, in order."""
+        return self.table.column(name).take(pa.array(self.index)).to_pylist()
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What learning and measuring see. A task makes them from rows: one per row unless it says otherwise.
+
+    inputs: one {column: value} per example. targets: per target column one value per example.
+    rows: the row of the dataset that each came from. groups: examples with the same number are not independent; by
+    default every example is its own group.
+    """
+
+    inputs: Sequence[dict[str, Any]]
+    targets: dict[str, list[Any]]
+    rows: np.ndarray
+    groups: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: np.ndarray) -> Examples:
+        """The examples at these positions."""
+        return Examples(
+            inputs=_take(self.inputs, index),
+            targets={name: [values[i] for i in index] for name, values in self.targets.items()},
+            rows=self.rows[index],
+            groups=self.groups[index],
+        )
+
+    @property
+    def grouped(self) -> bool:
+        return len(np.unique(self.groups)) < len(self.groups)
+
+
+def _take(inputs: Sequence[dict[str, Any]], index: np.ndarray) -> Sequence[dict[str, Any]]:
+    if isinstance(inputs, Rows):
+        return Rows(inputs.table, inputs.columns, inputs.index[index])
+    return [inputs[int(i)] for i in index]
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Row numbers of each split, and the rule that made them. No row stands in two splits."""
+
+    train: np.ndarray
+    valid: np.ndarray
+    test: np.ndarray
+    calib: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    unlabelled: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    group: str | None = None  # the column that says which rows belong together
+    rule: str = ""
+    leaked: np.ndarray = field(
+        default_factory=lambda: np.empty(0, dtype=np.int64)
+    )  # test rows whose inputs are in train
+
+    def sizes(self) -> dict[str, int]:
+        return {name: len(getattr(self, name)) for name in PARTS}
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that the audit found: what, how bad, which rows (at most 1,000 of `count`), what to do."""
+
+    code: str
+    severity: Severity
+    message: str
+    advice: str
+    count: int
+    rows: tuple[int, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self) | {"rows": list(self.rows)}
+
+
+def save_arrow(table: pa.Table, path: Path) -> pa.Table:
+    """Writes a table as an Arrow file and gives it back memory-mapped.
+
+    One chunk stays one chunk: taking 1,024 rows from 60 chunks of 10,000 texts took 19 ms, as Arrow first joins them
+    all; from one chunk of them 0.14 ms.
+    """
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, table.schema) as writer:
+        writer.write_table(table)
+    return load_arrow(path)
+
+
+def load_arrow(path: Path) -> pa.Table:
+    """A table from an Arrow file, memory-mapped."""
+    with pa.memory_map(str(path), "r") as source:
+        return pa.ipc.open_file(source).read_all()

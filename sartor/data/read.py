@@ -1,0 +1,401 @@
+"""Reads a source into a Dataset: rows in Arrow, one table for all parts, with a fingerprint of what they hold.
+
+Files are read in batches into one chunk per column (taking rows from a column of many chunks copies all of it), on disk
+where there is a cache. Whatever a label was in its file, here it is text.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sartor.data.dataset import PARTS, Dataset, Schema, SetAside, load_arrow, save_arrow
+from sartor.data.schema import NESTED, infer
+from sartor.data.source import Piece, find
+from sartor.data.table import MAX_COLUMNS, Batch, Table, name_of, open_piece
+from sartor.errors import InputError
+
+Roles = Callable[[pa.Table], tuple[Schema, str]]  # `infer`, with what the user asked for
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """What reading gave, before any column has a role. runs: (part, rows) in the order of the table."""
+
+    table: pa.Table
+    runs: tuple[tuple[str | None, int], ...]
+    set_aside: tuple[SetAside, ...]
+    notes: tuple[str, ...]
+    missing: tuple[tuple[str, str], ...]  # (file, column that it lacks)
+
+
+def read(
+    source: str | Path | Mapping[str, Any],
+    *,
+    input: str | Sequence[str] | None = None,
+    target: str | None = None,
+    task: str | None = None,
+    cache: Path | None = None,
+) -> Dataset:
+    """Reads rows and finds out what their columns are.
+
+    source: a file, a folder, a zip archive, a hub data set id, or {part: any of these} with parts of PARTS. cache: a
+    folder where the rows are kept as an Arrow file and memory-mapped, under a name made of what was read.
+    Example: `read("reviews.csv", target="label")`.
+    Raises: InputError `data.*`, `schema.*`.
+    """
+    roles = partial(infer, input=input, target=target, task=task)
+    try:
+        pieces = find(source)
+        rows = _read(pieces, None, roles) if cache is None else _kept(pieces, cache, (input, target, task), roles)
+    except (zlib.error, EOFError, zipfile.BadZipFile, pa.ArrowInvalid, OSError) as error:
+        raise InputError("data.broken", path=_describe(source), reason=f"{type(error).__name__}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError("data.encoding", path=_describe(source), reason=str(error)) from error
+    part = np.concatenate(
+        [np.full(count, -1 if name is None else PARTS.index(name), dtype=np.int8) for name, count in rows.runs]
+    )
+    schema, _ = roles(rows.table)
+    _check_missing(rows, schema)
+    return Dataset(
+        table=_typed(rows.table, schema),
+        schema=schema,
+        part=part,
+        fingerprint=fingerprint(rows.table, part),
+        source=_describe(source),
+        set_aside=rows.set_aside,
+        notes=rows.notes,
+        files=tuple((piece.part or "", name_of(piece)) for piece in pieces),
+    )
+
+
+def fingerprint(table: pa.Table, part: np.ndarray) -> str:
+    """sha256 over the column names, the part and the values of every row; values count as the text they are written as.
+
+    So it is the same for the same rows in CSV and in Parquet, and whatever their file is called.
+    """
+    digest = hashlib.sha256(b"sartor rows 1\0" + np.ascontiguousarray(part, dtype=np.int8).tobytes())
+    for name in table.column_names:
+        lengths, values = hashlib.sha256(), hashlib.sha256()
+        for batch in table.select([name]).to_batches(max_chunksize=1 << 16):
+            text = pc.cast(batch.column(0), pa.large_string())
+            lengths.update(
+                pc.fill_null(pc.binary_length(text), -1).to_numpy(zero_copy_only=False).astype("<i8").tobytes()
+            )
+            values.update(_characters(pc.fill_null(text, ""))[1])
+        digest.update(name.encode() + b"\0" + lengths.digest() + values.digest())
+    return digest.hexdigest()
+
+
+def _read(pieces: Sequence[Piece], spill: Path | None, roles: Roles) -> _Rows:
+    """All pieces, one below the other. spill: as of `_Sink`."""
+    tables: list[Table] = []
+    for piece in pieces:
+        header = next((table.columns for table in tables if table.named), None)
+        tables += open_piece(piece, header)
+    columns, types = _align(tables)
+    if len(columns) > MAX_COLUMNS:
+        raise InputError("data.columns-many", path=tables[0].name, count=len(columns), most=MAX_COLUMNS)
+    sink = _Sink(columns, types, spill)
+    set_aside: list[SetAside] = []
+    notes: list[str] = []
+    missing: list[tuple[str, str]] = []
+    runs: list[tuple[str | None, int]] = []
+    for table in tables:
+        places = _places(table, tables, columns, roles)
+        if table.part != "unlabelled":
+            missing += [(table.name, name) for name, place in zip(columns, places, strict=True) if place is None]
+        extra = [name for i, name in enumerate(table.columns) if i not in places]
+        before, count = len(set_aside), 0
+        for batch in table.batches():
+            if isinstance(batch, SetAside):
+                set_aside.append(batch)
+            else:
+                count += sink.write(batch, places)
+        bad = len(set_aside) - before
+        if bad > count:
+            first = set_aside[before]
+            raise InputError(
+                "data.unreadable", path=table.name, bad=bad, total=bad + count, line=first.line, reason=first.reason
+            )
+        if not count:
+            raise InputError("data.no-rows", path=table.name)
+        runs.append((table.part, count))
+        notes.append(
+            f"{table.name}: {table.how}; {count:,} rows"
+            + (f", {bad:,} set aside" if bad else "")
+            + (f"; columns not used because other parts lack them: {', '.join(extra)}" if extra else "")
+        )
+    nested = {name for table in tables for name in table.nested}
+    return _Rows(sink.table(nested), tuple(runs), tuple(set_aside), tuple(notes), tuple(missing))
+
+
+# Putting the parts together.
+
+
+def _align(tables: Sequence[Table]) -> tuple[tuple[str, ...], tuple[pa.DataType, ...]]:
+    """The columns of the whole: those of the first labelled part, named as the first part that has names."""
+    labelled = [table for table in tables if table.part != "unlabelled"] or list(tables)
+    named = next((table for table in labelled if table.named), labelled[0])
+    first = labelled[0] if labelled[0].named or len(labelled[0].columns) != len(named.columns) else named
+    types: list[pa.DataType] = []
+    for i, name in enumerate(first.columns):
+        held = set()
+        for table in labelled:
+            place = _place(name, i, table, first.columns)
+            if place is not None:
+                held.add(table.types[place])
+        types.append(_common(held))
+    return first.columns, tuple(types)
+
+
+def _place(name: str, index: int, table: Table, columns: tuple[str, ...]) -> int | None:
+    """Which column of a part is this one: by name, whatever its case, or by place where the part has no names."""
+    if table.columns == columns:
+        return index
+    if not table.named or all(other.startswith("column_") for other in columns):
+        return index if len(table.columns) == len(columns) else None
+    if name in table.columns:
+        return table.columns.index(name)
+    folded = [other.casefold().strip() for other in table.columns]
+    return folded.index(name.casefold().strip()) if folded.count(name.casefold().strip()) == 1 else None
+
+
+def _common(types: set[pa.DataType]) -> pa.DataType:
+    if len(types) == 1:
+        return next(iter(types))
+    return pa.float64() if types == {pa.int64(), pa.float64()} else pa.large_string()
+
+
+def _places(table: Table, tables: Sequence[Table], columns: tuple[str, ...], roles: Roles) -> list[int | None]:
+    """For each column of the whole, the column of this part.
+
+    Raises: InputError `data.columns` when nothing fits.
+    """
+    places = [_place(name, i, table, columns) for i, name in enumerate(columns)]
+    if any(place is not None for place in places):
+        return places
+    if table.part == "unlabelled" and len(table.columns) == 1:
+        # A plain list of texts: they can only be the one input.
+        first = next(other for other in tables if other.part != "unlabelled")
+        name = _only_input(first, columns, roles)
+        return [0 if column == name else None for column in columns]
+    raise InputError(
+        "data.columns",
+        path=table.name,
+        found=", ".join(table.columns) if table.named else f"{len(table.columns)} columns without names",
+        other=tables[0].name,
+        known=", ".join(columns),
+    )
+
+
+def _only_input(table: Table, columns: tuple[str, ...], roles: Roles) -> str:
+    """The input column of a part, as its first batch tells."""
+    batch = next(item for item in table.batches() if not isinstance(item, SetAside))
+    schema, _ = roles(pa.table(batch, names=list(columns)))
+    if len(schema.inputs) > 1:
+        known = ", ".join(column.name for column in schema.inputs)
+        raise InputError("data.columns", path="The unlabelled part", found="one column", other=table.name, known=known)
+    return schema.inputs[0].name
+
+
+def _check_missing(rows: _Rows, schema: Schema) -> None:
+    """A part may lack a column that plays no role, but not an input or the target."""
+    needed = {column.name for column in (*schema.inputs, *schema.targets)}
+    lacking = [(file, column) for file, column in rows.missing if column in needed]
+    if lacking:
+        file, column = lacking[0]
+        raise InputError("data.column-missing", path=file, column=column, known=", ".join(rows.table.column_names))
+
+
+def _typed(table: pa.Table, schema: Schema) -> pa.Table:
+    """Labels as text, whatever they were; texts that are not there as empty ones."""
+    for column in schema.columns:
+        place = table.column_names.index(column.name)
+        values = table.column(place)
+        if column.kind == "label" and not pa.types.is_large_string(values.type):
+            values = _label_text(values)
+        elif column.role == "input" and column.kind == "text" and values.null_count:
+            values = pc.fill_null(values, "")
+        else:
+            continue
+        table = table.set_column(place, column.name, values)
+    return table
+
+
+def _label_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    if pa.types.is_floating(values.type):  # pandas makes whole numbers floats as soon as one is missing
+        values = pc.if_else(pc.is_finite(values), values, None)
+        if pc.all(pc.equal(pc.round(values), values)).as_py():
+            values = pc.cast(values, pa.int64())
+    return pc.cast(values, pa.large_string())
+
+
+class _Sink:
+    """Takes batches and makes one table of one chunk per column, holding nothing twice.
+
+    spill: a folder for the characters of text columns while they are gathered; None keeps them in memory.
+    """
+
+    def __init__(self, columns: tuple[str, ...], types: tuple[pa.DataType, ...], spill: Path | None) -> None:
+        self.columns = columns
+        self.gathered = [
+            _Texts(spill / f"{i}.characters" if spill else None) if pa.types.is_large_string(kind) else _Values(kind)
+            for i, kind in enumerate(types)
+        ]
+
+    def write(self, batch: Batch, places: Sequence[int | None]) -> int:
+        """Adds rows; `places` as of `_places`. The number of rows."""
+        count = len(batch[0])
+        for gathered, place in zip(self.gathered, places, strict=True):
+            gathered.add(pa.nulls(count) if place is None else batch[place])
+        return count
+
+    def table(self, nested: Iterable[str]) -> pa.Table:
+        """All of it. Columns in `nested` are marked as holding JSON."""
+        arrays = [gathered.array() for gathered in self.gathered]
+        fields = [
+            pa.field(name, array.type, metadata=NESTED if name in nested else None)
+            for name, array in zip(self.columns, arrays, strict=True)
+        ]
+        return pa.Table.from_arrays(arrays, schema=pa.schema(fields))
+
+
+class _Values:
+    """Gathers numbers and truth values."""
+
+    def __init__(self, kind: pa.DataType) -> None:
+        self.kind = kind
+        self.arrays: list[pa.Array] = []
+
+    def add(self, array: pa.Array) -> None:
+        self.arrays.append(pc.cast(array, self.kind))
+
+    def array(self) -> pa.Array:
+        return pa.concat_arrays(self.arrays)
+
+
+class _Texts:
+    """Gathers text: its characters in a file, or in a bytearray, which grows in place where pages can be remapped."""
+
+    def __init__(self, spill: Path | None) -> None:
+        self.spill = spill
+        self.file = spill.open("wb") if spill else None
+        self.characters = bytearray()
+        self.lengths: list[np.ndarray] = []
+        self.valid: list[np.ndarray] = []
+
+    def add(self, array: pa.Array) -> None:
+        text = pc.cast(array, pa.large_string())
+        offsets, characters = _characters(pc.fill_null(text, ""))
+        self.lengths.append(np.diff(offsets))
+        self.valid.append(pc.is_valid(text).to_numpy(zero_copy_only=False))
+        if self.file:
+            self.file.write(characters)
+        else:
+            self.characters += memoryview(characters)
+
+    def array(self) -> pa.Array:
+        offsets = np.concatenate([[0], *self.lengths]).astype(np.int64)
+        np.cumsum(offsets, out=offsets)
+        valid = np.concatenate(self.valid)
+        missing = int((~valid).sum())
+        bitmap = pa.py_buffer(np.packbits(valid, bitorder="little")) if missing else None
+        return pa.LargeStringArray.from_buffers(
+            len(valid), pa.py_buffer(offsets), self._buffer(int(offsets[-1])), bitmap, missing, 0
+        )
+
+    def _buffer(self, size: int) -> pa.Buffer:
+        if self.file and self.spill:
+            self.file.close()
+            return pa.memory_map(str(self.spill)).read_buffer() if size else pa.py_buffer(b"")
+        return pa.py_buffer(self.characters)
+
+
+def _characters(text: pa.Array) -> tuple[np.ndarray, pa.Buffer]:
+    """The offsets [n + 1] of a large_string array and the bytes that they lie in, whatever it is a slice of."""
+    _, offsets_buffer, data = text.buffers()
+    offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[text.offset : text.offset + len(text) + 1]
+    if data is None or not len(text):
+        return np.zeros(len(text) + 1, dtype=np.int64), pa.py_buffer(b"")
+    return offsets, data.slice(int(offsets[0]), int(offsets[-1] - offsets[0]))
+
+
+# The cache: a table as an Arrow file, and beside it as JSON what else reading gave. The JSON is written last.
+
+
+def _kept(pieces: Sequence[Piece], cache: Path, asked: tuple[Any, ...], roles: Roles) -> _Rows:
+    """The rows from the cache; when they are not in it, they are read into it first."""
+    arrow = cache / f"{_key(pieces, asked)}.arrow"
+    rows = _load(arrow)
+    if rows is not None:
+        return rows
+    # A folder of its own, so that an interrupted reading leaves nothing to trust.
+    spill = cache / f".reading-{uuid.uuid4().hex[:8]}"
+    spill.mkdir(parents=True)
+    try:
+        rows = _read(pieces, spill, roles)
+        save_arrow(rows.table, spill / "rows")
+        os.replace(spill / "rows", arrow)
+        told = {
+            "bytes": arrow.stat().st_size,
+            "runs": rows.runs,
+            "set_aside": [asdict(item) for item in rows.set_aside],
+            "notes": rows.notes,
+            "missing": rows.missing,
+        }
+        (spill / "told").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
+        os.replace(spill / "told", arrow.with_suffix(".json"))
+        return replace(rows, table=load_arrow(arrow))
+    finally:
+        shutil.rmtree(spill, ignore_errors=True)
+
+
+def _load(arrow: Path) -> _Rows | None:
+    try:
+        told = json.loads(arrow.with_suffix(".json").read_text(encoding="utf-8"))
+        if arrow.stat().st_size != told["bytes"]:
+            return None
+        return _Rows(
+            table=load_arrow(arrow),
+            runs=tuple((part, count) for part, count in told["runs"]),
+            set_aside=tuple(SetAside(**item) for item in told["set_aside"]),
+            notes=tuple(told["notes"]),
+            missing=tuple((file, column) for file, column in told["missing"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowInvalid):
+        return None
+
+
+def _key(pieces: Sequence[Piece], asked: tuple[Any, ...]) -> str:
+    """sha256 over the bytes and names of the files, what is asked of them, and the code that reads them."""
+    digest = hashlib.sha256(json.dumps(asked).encode())
+    for code in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(hashlib.sha256(code.read_bytes()).digest())
+    for piece in pieces:
+        told = [piece.part, piece.labels, sorted(piece.class_names.items()), [file.name for file in piece.files]]
+        digest.update(json.dumps(told).encode())
+        for file in piece.files:
+            with file.opener() as stream:
+                digest.update(hashlib.file_digest(stream, "sha256").digest())  # type: ignore[arg-type]
+    return digest.hexdigest()[:32]
+
+
+def _describe(source: str | Path | Mapping[str, Any]) -> str:
+    if isinstance(source, Mapping):
+        return ", ".join(f"{part}={place}" for part, place in source.items())
+    return str(source)

@@ -1,0 +1,268 @@
+"""Finds out what each column is, and which are the inputs and the target when nobody said so.
+
+Nothing is guessed: what could be meant in two ways is an error that names both and says how to choose.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from sartor import leaves
+from sartor.data.dataset import Column, Role, Schema
+from sartor.errors import InputError, Problems, near
+
+NESTED = {b"sartor.holds": b"json"}  # metadata of a field whose values are lists or objects, written as JSON
+_TARGETS = """
+    label labels target targets class category intent sentiment y topic polarity emotion
+    标签 类别 分类 意图 情感 情感倾向
+"""
+TARGET_NAMES = frozenset(_TARGETS.split())
+SAMPLE = 5_000
+RECOGNISED = 0.5  # from this score on a modality may call a column its own
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What a column looks like. distinct: of `present` values that are there; an estimate where nearly all differ."""
+
+    name: str
+    kind: str
+    present: int
+    distinct: int
+    numeric: bool
+    values: tuple[Any, ...]  # a sample
+
+    @property
+    def example(self) -> str:
+        return ", ".join(repr(str(value)[:30]) for value in self.values[:2])
+
+
+def infer(
+    table: pa.Table, *, input: str | Sequence[str] | None = None, target: str | None = None, task: str | None = None
+) -> tuple[Schema, str]:
+    """The schema of a table, and the task that its target is of. What is given is checked, the rest is inferred.
+
+    Raises: InputError `schema.*`, `leaf.unknown` for the task.
+    """
+    wanted = [input] if isinstance(input, str) else list(input or ())
+    _check_names(table, wanted, target)
+    facts = {name: _facts(table, name) for name in table.column_names}
+    reasons: list[str] = []
+    chosen, why = _target(facts, wanted) if target is None else (target, "it was asked for")
+    reasons.append(f"Target is {chosen!r}: {why}.")
+    task_name, why = _task(facts[chosen], task)
+    reasons.append(f"Task is {task_name!r}: {why}.")
+    inputs, why = _inputs(facts, wanted, chosen)
+    reasons.append(f"Input is {', '.join(map(repr, inputs))}: {why}.")
+    columns = []
+    for name, fact in facts.items():
+        role: Role = "target" if name == chosen else "input" if name in inputs else "other"
+        kind = "label" if role == "target" and task_name == "classify" else fact.kind
+        # Whoever asks for a column of short strings as an input means to read it.
+        kind = "text" if role == "input" and kind not in leaves.names("modality") else kind
+        columns.append(Column(name, kind, role))
+        if role == "other":
+            reasons.append(f"{name!r} is not used: {_why_unused(fact)}.")
+    return Schema(tuple(columns), tuple(reasons)), task_name
+
+
+def _check_names(table: pa.Table, wanted: Sequence[str], target: str | None) -> None:
+    """Every name that is not a column, at once."""
+    known = table.column_names
+    errors = [
+        InputError("schema.unknown-column", column=name, near=_nearest(name, known), known=", ".join(map(repr, known)))
+        for name in (*wanted, *([target] if target is not None else []))
+        if name not in known
+    ]
+    if target is not None and target in wanted:
+        errors.append(InputError("schema.input-is-target", column=target))
+    if errors:
+        raise errors[0] if len(errors) == 1 else Problems(errors)
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    folded = {other.casefold(): other for other in known}
+    return f" Did you mean {folded[name.casefold()]!r}?" if name.casefold() in folded else near(name, known)
+
+
+def _facts(table: pa.Table, name: str) -> _Facts:
+    column = table.column(name)
+    present = len(column) - column.null_count
+    rows = np.unique(np.linspace(0, max(0, len(column) - 1), min(SAMPLE, len(column))).astype(np.int64))
+    sample = column.take(pa.array(rows))
+    values = tuple(value for value in sample.to_pylist() if value is not None and str(value).strip())
+    # Counting texts that all differ would hold each of them a second time; their share in a sample is enough.
+    different = len(set(map(str, values))) / max(1, len(values))
+    exact = len(values) < SAMPLE or different <= 0.5
+    distinct = int(pc.count_distinct(column).as_py()) if exact else round(different * present)
+    if pa.types.is_large_string(column.type) and (empty := pc.sum(pc.equal(column, "")).as_py() or 0):
+        present, distinct = present - empty, max(1, distinct - exact)
+    numeric = bool(values) and all(_is_number(value) for value in values)
+    kind = _kind(table.schema.field(name), column, sample, values, distinct, present, numeric)
+    return _Facts(name, kind, present, distinct, numeric, values)
+
+
+def _kind(
+    field: pa.Field,
+    column: pa.ChunkedArray,
+    sample: pa.ChunkedArray,
+    values: tuple[Any, ...],
+    distinct: int,
+    present: int,
+    numeric: bool,
+) -> str:
+    """A modality if one recognises the column; else few values make a category, all different ones an identifier."""
+    if not values or (field.metadata or {}).get(b"sartor.holds") == b"json":
+        return "unknown"
+    scores = {name: float(leaves.load("modality", name).recognise(sample)) for name in leaves.names("modality")}
+    best = max(scores, key=lambda name: scores[name], default="")
+    if best and scores[best] >= RECOGNISED:
+        return best
+    whole = numeric and all(float(str(value).replace(",", "")).is_integer() for value in values)
+    if whole and distinct >= 0.99 * present and present > 2:
+        return "identifier"
+    if pa.types.is_boolean(column.type) or distinct <= max(2, min(2_000, present // 5)):
+        return "number" if numeric and distinct > 20 and not pa.types.is_boolean(column.type) else "category"
+    if numeric:
+        return "number"
+    return "identifier" if distinct >= 0.95 * present else "category"
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, bool):
+        return False
+    if isinstance(value, int | float):
+        return True
+    return bool(re.fullmatch(r"\s*[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", str(value)))
+
+
+def _target(facts: dict[str, _Facts], wanted: Sequence[str]) -> tuple[str, str]:
+    """The column with a name that targets have; else the only one whose few values stand for groups of rows.
+
+    Raises: InputError `schema.no-target`, `schema.ambiguous-target`.
+    """
+    free = [fact for fact in facts.values() if fact.name not in wanted]
+    called = [fact for fact in free if fact.name.strip().lower() in TARGET_NAMES]
+    named = [fact for fact in called if _tasks(fact)] or called
+    if len(named) == 1:
+        return named[0].name, f"its name says so, and it has {named[0].distinct:,} values"
+    fitting = [fact for fact in free if fact.kind in ("category", "number") and _tasks(fact) and _whole(fact)]
+    candidates = named or fitting
+    texts = [fact for fact in facts.values() if fact.kind in leaves.names("modality")]
+    if len(candidates) == 1:
+        fact = candidates[0]
+        return fact.name, f"it alone has few values ({fact.distinct:,} in {fact.present:,} rows)"
+    columns = ", ".join(map(repr, facts))
+    if not candidates:
+        raise InputError("schema.no-target", known=columns)
+    if not texts:
+        described = ", ".join(f"{fact.name!r} ({_plural(fact)})" for fact in facts.values())
+        raise InputError("schema.nothing-to-read", known=", ".join(leaves.names("modality")), found=described)
+    listed = ", ".join(f"{fact.name!r} ({fact.distinct:,} values, such as {fact.example})" for fact in candidates[:6])
+    raise InputError("schema.ambiguous-target", candidates=listed, example=candidates[0].name)
+
+
+def _whole(fact: _Facts) -> bool:
+    """Not a measured number: a price with cents is no class, even if few prices occur."""
+    return not fact.numeric or all(float(str(value).replace(",", "")).is_integer() for value in fact.values)
+
+
+def _tasks(fact: _Facts) -> list[str]:
+    return [name for name in leaves.names("task") if _suits(leaves.load("task", name), fact)]
+
+
+def _suits(leaf: ModuleType, fact: _Facts) -> bool:
+    return fact.present > 0 and bool(leaf.suits(fact.values))
+
+
+def _task(fact: _Facts, task: str | None) -> tuple[str, str]:
+    """Raises: InputError `schema.task-unsuited`, `schema.ambiguous-task`."""
+    if task is not None:
+        if not _suits(leaves.load("task", task), fact):
+            raise InputError(
+                "schema.task-unsuited",
+                column=fact.name,
+                task=task,
+                distinct=fact.distinct,
+                present=fact.present,
+                example=fact.example or "nothing",
+            )
+        return task, "it was asked for"
+    able = _tasks(fact)
+    if not able:
+        raise InputError(
+            "schema.task-unsuited",
+            column=fact.name,
+            task=" or ".join(leaves.names("task")),
+            distinct=fact.distinct,
+            present=fact.present,
+            example=fact.example or "nothing",
+        )
+    # A leaf that somebody installs must not make ambiguous what was clear before it.
+    ours = [name for name in able if leaves.third_party_digest("task", name) is None] or able
+    if len(ours) > 1:
+        raise InputError("schema.ambiguous-task", column=fact.name, candidates=", ".join(ours), example=ours[0])
+    shares = Counter(str(value) for value in fact.values)
+    few = ", ".join(repr(value[:30]) for value, _ in shares.most_common(3))
+    return ours[0], f"{fact.name!r} has {fact.distinct:,} values in {fact.present:,} rows, such as {few}"
+
+
+def _inputs(facts: dict[str, _Facts], wanted: Sequence[str], target: str) -> tuple[list[str], str]:
+    """Raises: InputError `schema.no-input`, `schema.input-kind` (all of them at once)."""
+    modalities = leaves.names("modality")
+    if wanted:
+        errors = [
+            InputError(
+                "schema.input-kind", column=name, kind=_plural(facts[name]), known=", ".join(modalities)
+            )
+            for name in wanted
+            if facts[name].kind not in modalities and (facts[name].numeric or facts[name].kind == "unknown")
+        ]  # fmt: skip
+        if errors:
+            raise errors[0] if len(errors) == 1 else Problems(errors)
+        return list(wanted), "it was asked for" if len(wanted) == 1 else "they were asked for"
+    found = [fact.name for fact in facts.values() if fact.kind in modalities and fact.name != target]
+    if found:
+        return found, "it reads as text" if len(found) == 1 else "they read as text, and are joined in this order"
+    words = [
+        fact.name
+        for fact in facts.values()
+        if fact.name != target and not fact.numeric and fact.kind in ("identifier", "category")
+    ]
+    rest = [fact for fact in facts.values() if fact.name != target]
+    if len(words) == 1 and len(rest) == 1 and facts[words[0]].distinct > facts[target].distinct:
+        return words, "it is the only other column, and holds words"
+    described = ", ".join(f"{fact.name!r} ({_plural(fact)})" for fact in rest) or "no other column"
+    raise InputError("schema.no-input", target=target, found=described, known=", ".join(modalities))
+
+
+def _plural(fact: _Facts) -> str:
+    if not fact.values:
+        return "nothing"
+    return {"number": "numbers", "category": f"{fact.distinct:,} categories", "identifier": "identifiers"}.get(
+        fact.kind, "lists or objects"
+    )
+
+
+def _why_unused(fact: _Facts) -> str:
+    if not fact.values:
+        return "it is empty"
+    if fact.kind == "unknown":
+        return "it holds lists or objects"
+    if fact.kind in leaves.names("modality"):
+        return f"it reads as {fact.kind}, but other inputs were asked for"
+    reason = {
+        "number": "it holds numbers",
+        "category": f"it holds {fact.distinct:,} categories",
+        "identifier": "nearly every row has its own value, as identifiers do",
+    }[fact.kind]
+    return f"{reason}, and only {', '.join(leaves.names('modality'))} can be learned from in this version"

@@ -1,0 +1,469 @@
+"""Finds the files that a source (a path, a folder, a zip archive, a hub data set) means, and the part that each is.
+
+Nothing is extracted: members of an archive are read in place, after the archive's own list has been checked.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import gzip
+import os
+import re
+import stat
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from importlib import import_module
+from pathlib import Path, PurePosixPath
+from typing import Any, BinaryIO, cast
+
+import yaml
+
+from sartor import leaves
+from sartor.data.dataset import PARTS
+from sartor.errors import InputError, Problems, near
+
+PART_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("valid", "validation", "val", "dev"), "valid"),
+    **dict.fromkeys(("calib", "calibration"), "calib"),
+    **dict.fromkeys(("test", "testing"), "test"),
+    **dict.fromkeys(("unlabelled", "unlabeled", "unsup", "unsupervised"), "unlabelled"),
+}
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".txt")
+TEXT_SUFFIXES = (".txt", ".text", ".md", "")
+ADVICE = {  # what to do with a file that is known but not read
+    ".xlsx": "Save the sheet as CSV (UTF-8).",
+    ".xls": "Save the sheet as CSV (UTF-8).",
+    ".ods": "Save the sheet as CSV (UTF-8).",
+    ".pkl": "A pickle can run code when it is opened, so it is never read; save the table as Parquet or CSV.",
+    ".pickle": "A pickle can run code when it is opened, so it is never read; save the table as Parquet or CSV.",
+    ".arff": "Save it as CSV.",
+    ".xml": "Save it as CSV or JSON Lines.",
+    ".db": "Export the table as CSV or Parquet.",
+    ".sqlite": "Export the table as CSV or Parquet.",
+    ".tar": "Extract it and give the folder, or pack it as .zip.",
+    ".tgz": "Extract it and give the folder, or pack it as .zip.",
+    ".7z": "Extract it and give the folder, or pack it as .zip.",
+    ".rar": "Extract it and give the folder, or pack it as .zip.",
+}
+READABLE = (
+    ".csv, .tsv, .jsonl, .parquet, .txt (text<TAB>label), a folder, a .zip of a folder, or the id of a hub data set"
+)
+
+MAX_FILES = 250_000  # of a folder or an archive: the full aclImdb has 100,000
+MAX_ARCHIVE_BYTES = 16 << 30  # uncompressed, all members
+MAX_RATIO, RATIO_FREE_BYTES = 200, 100 << 20  # text packs 2 to 10 times; a bomb packs 1,000 times
+MAX_CARD_BYTES = 1 << 20  # of the YAML at the head of README.md
+
+
+@dataclass(frozen=True)
+class File:
+    """Bytes with a name. `name`: as the user knows it. `inner`: the path inside the folder or archive, with "/"."""
+
+    name: str
+    inner: str
+    size: int
+    opener: Callable[[], BinaryIO]
+    path: Path | None = None  # where it can be memory-mapped
+
+    @property
+    def suffix(self) -> str:
+        """Lower case, of the content: ".csv" for x.csv.gz."""
+        return PurePosixPath(self.inner.lower().removesuffix(".gz")).suffix
+
+    def open(self) -> BinaryIO:
+        """A fresh stream of the content, decompressed."""
+        if not self.inner.lower().endswith(".gz"):
+            return self.opener()
+        return cast(BinaryIO, gzip.open(self.path) if self.path else gzip.GzipFile(fileobj=self.opener()))
+
+    def head(self, count: int) -> bytes:
+        """The first bytes of the content."""
+        with self.open() as stream:
+            return stream.read(count)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Files that are read as one: one table, or texts whose class is the folder they lie in.
+
+    labels: for texts one per file (None in the unlabelled part); empty for a table. class_names: {column: names} where
+    the numbers of a column stand for names, as the card of a hub data set says.
+    """
+
+    part: str | None
+    files: tuple[File, ...]
+    labels: tuple[str | None, ...] = ()
+    class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def find(source: str | Path | Mapping[str, Any]) -> list[Piece]:
+    """What to read, in the order of PARTS.
+
+    Raises: InputError `data.not-found`, `data.part-name`, `data.part-ambiguous`, `data.folder`, `data.format`,
+    `data.archive`, `data.hub-…`; several at once as Problems.
+    """
+    if not isinstance(source, Mapping):
+        pieces = _locate(str(source))
+    else:
+        pieces = _parts(source)
+    return sorted(pieces, key=lambda piece: -1 if piece.part is None else PARTS.index(piece.part))
+
+
+def _parts(source: Mapping[str, Any]) -> list[Piece]:
+    """The pieces of parts that were named one by one."""
+    errors: list[InputError] = []
+    pieces: list[Piece] = []
+    for name, place in source.items():
+        part = PART_NAMES.get(str(name).lower())
+        if part is None:
+            known = ", ".join(PARTS)
+            errors.append(InputError("data.part-name", name=name, near=near(str(name), PARTS), known=known))
+            continue
+        for one in place if isinstance(place, list | tuple) else [place]:
+            try:
+                pieces += _of_part(part, str(one))
+            except InputError as error:
+                errors.append(error)
+    if len(errors) > 1:
+        raise Problems(errors)
+    if errors:
+        raise errors[0]
+    if not pieces:
+        raise InputError("data.not-found", path="{}", near="", readable=READABLE)
+    return pieces
+
+
+def _of_part(part: str, place: str) -> list[Piece]:
+    """The pieces of one part. A folder with parts of its own stands for that part of it."""
+    found = _locate(place, loose_texts=part == "unlabelled")
+    own = [piece for piece in found if piece.part in (None, part)]
+    if not own:
+        raise InputError("data.part-inside", part=part, path=place, found=", ".join(str(p.part) for p in found))
+    return [
+        replace(piece, part=part, labels=(None,) * len(piece.labels) if part == "unlabelled" else piece.labels)
+        for piece in own
+    ]
+
+
+def _locate(source: str, *, loose_texts: bool = False) -> list[Piece]:
+    """The pieces behind one path or hub id. `loose_texts`: texts that lie in no class are wanted too."""
+    path = Path(source).expanduser()
+    if path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file()):
+        files = _folder(path) if path.is_dir() else _archive(path)
+        return _tree(files, source, loose_texts=loose_texts)
+    if path.is_file():
+        return [Piece(None, (_single(path),))]
+    folder, _, config = source.rpartition(":")
+    if folder and Path(folder).expanduser().is_dir():
+        return _tree(_folder(Path(folder).expanduser()), folder, config=config)
+    if _may_be_hub_id(source):
+        name, _, config = source.partition(":")
+        return _tree(_folder(_snapshot(name)), name, config=config or None)
+    siblings = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
+    raise InputError("data.not-found", path=source, near=near(path.name, siblings), readable=READABLE)
+
+
+def _single(path: Path) -> File:
+    file = _file(path, path.name, str(path))
+    if file.suffix in ADVICE:
+        raise InputError("data.format", path=path, suffix=file.suffix, advice=ADVICE[file.suffix], readable=READABLE)
+    return file
+
+
+def _file(path: Path, inner: str, name: str) -> File:
+    return File(name, inner, path.stat().st_size, lambda: path.open("rb"), path)
+
+
+def _folder(root: Path) -> list[File]:
+    """Every visible file below a folder, by name. Links to files are followed (the hub's cache is made of them)."""
+    files: list[File] = []
+    for place, folders, names in os.walk(root):
+        folders[:] = sorted(name for name in folders if _visible(name))
+        for name in sorted(names):
+            path = Path(place) / name
+            if _visible(name) and path.is_file():
+                files.append(_file(path, path.relative_to(root).as_posix(), str(path)))
+        if len(files) > MAX_FILES:
+            raise InputError("data.folder", path=root, found=f"more than {MAX_FILES:,} files")
+    return files
+
+
+def _archive(path: Path) -> list[File]:
+    """Every visible member of a zip archive, checked against its own list before a byte is unpacked.
+
+    Raises: InputError `data.archive` for names outside the archive, links, encryption, and bombs.
+    """
+
+    def refuse(reason: str) -> InputError:
+        return InputError("data.archive", path=path, reason=reason)
+
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError, NotImplementedError, ValueError) as error:
+        raise refuse(f"it cannot be opened ({error})") from None
+    members = archive.infolist()
+    if len(members) > MAX_FILES:
+        raise refuse(f"it has more than {MAX_FILES:,} members")
+    total, packed = sum(item.file_size for item in members), sum(item.compress_size for item in members)
+    if total > MAX_ARCHIVE_BYTES:
+        raise refuse(f"it would unpack to {total / 1e9:.0f} GB; the most is {MAX_ARCHIVE_BYTES / 1e9:.0f} GB")
+    if total > RATIO_FREE_BYTES and total > MAX_RATIO * max(1, packed):
+        raise refuse(f"it would unpack to {total / max(1, packed):.0f} times its size, as no text does")
+    files, seen = [], set()
+    for item in members:
+        pure = PurePosixPath(item.filename)
+        if pure.is_absolute() or ".." in pure.parts or "\\" in item.filename or ":" in pure.parts[0][1:2]:
+            raise refuse(f"its member {item.filename!r} lies outside of it")
+        if stat.S_ISLNK(item.external_attr >> 16):
+            raise refuse(f"its member {item.filename!r} is a link")
+        if item.flag_bits & 0x1:
+            raise refuse(f"its member {item.filename!r} is encrypted")
+        if item.is_dir() or not all(_visible(name) for name in pure.parts):
+            continue
+        if item.filename in seen:
+            raise refuse(f"its member {item.filename!r} is there twice")
+        seen.add(item.filename)
+        files.append(File(f"{path}:{item.filename}", item.filename, item.file_size, _member(archive, item)))
+    return sorted(files, key=lambda file: file.inner)
+
+
+def _member(archive: zipfile.ZipFile, item: zipfile.ZipInfo) -> Callable[[], BinaryIO]:
+    # zipfile stops at the declared size and checks the CRC, so the sums above hold.
+    return lambda: cast(BinaryIO, archive.open(item))
+
+
+def _visible(name: str) -> bool:
+    return not name.startswith((".", "__MACOSX"))
+
+
+def _tree(files: list[File], where: str, *, config: str | None = None, loose_texts: bool = False) -> list[Piece]:
+    """The pieces of a folder: as its card says, or tables named for parts, or texts by class, or the one table."""
+    files = _descend(files)
+    card = _card(files)
+    names = _class_names(card, config)
+    for pieces in (_by_card(files, card, config, where), _by_name(files, where), _by_class(files)):
+        if pieces:
+            return [replace(piece, class_names=names) for piece in pieces]
+    texts = [file for file in files if file.suffix in TEXT_SUFFIXES and not _is_prose(file)]
+    if loose_texts and len(texts) > 1:
+        return [Piece(None, tuple(texts), (None,) * len(texts))]
+    tables = [file for file in files if file.suffix in TABLE_SUFFIXES and not _is_prose(file)]
+    if len(tables) == 1:
+        return [Piece(None, (tables[0],), (), names)]
+    if tables:
+        listed = ", ".join(file.inner for file in tables[:8]) + (", …" if len(tables) > 8 else "")
+        raise InputError("data.folder", path=where, found=f"{len(tables)} tables ({listed})")
+    suffixes = sorted({file.suffix or "no suffix" for file in files})
+    raise InputError(
+        "data.folder", path=where, found=f"files with {', '.join(suffixes[:8])}" if suffixes else "no files"
+    )
+
+
+def _descend(files: list[File]) -> list[File]:
+    """The same files seen from the one folder that holds them all, unless that folder is a part."""
+    while True:
+        tops = {file.inner.split("/", 1)[0] for file in files if "/" in file.inner}
+        loose = [file for file in files if "/" not in file.inner]
+        if len(tops) != 1 or any(file.suffix in TABLE_SUFFIXES and not _is_prose(file) for file in loose):
+            return files
+        top = tops.pop()
+        if top.lower() in PART_NAMES or any(file.inner == "README.md" for file in loose):
+            return files  # a part; or a hub data set, whose card speaks of paths from here
+        files = [
+            File(file.name, file.inner[len(top) + 1 :], file.size, file.opener, file.path)
+            for file in files
+            if "/" in file.inner
+        ]
+
+
+def _is_prose(file: File) -> bool:
+    """A read-me, a licence and their like: never data."""
+    stem = PurePosixPath(file.inner.lower()).stem
+    return file.suffix in TEXT_SUFFIXES and bool(
+        re.match(r"(readme|licen[cs]e|source|notice|changelog|citation)", stem)
+    )
+
+
+def _by_name(files: Sequence[File], where: str) -> list[Piece]:
+    """Tables whose names say which part they are: train.csv, adult-test.csv.gz, data/train-00000-of-00002.parquet."""
+    claims: dict[str, list[tuple[int, bool, File]]] = {}
+    for file in files:
+        if file.suffix not in TABLE_SUFFIXES or _is_prose(file):
+            continue
+        pure = PurePosixPath(file.inner.lower().removesuffix(".gz"))
+        depth = len(pure.parts) - 1
+        if file.suffix == ".txt" and depth:
+            continue  # below the top a .txt is one text of a class
+        told = [PART_NAMES[token] for token in re.split(r"[^a-z]+", pure.stem) if token in PART_NAMES]
+        exact = pure.stem in PART_NAMES
+        if not told and depth and pure.parent.name in PART_NAMES:
+            told = [PART_NAMES[pure.parent.name]]
+        if len(set(told)) == 1:
+            claims.setdefault(told[0], []).append((depth, not exact, file))
+    return [Piece(part, _agree(part, claims[part], where)) for part in PARTS if part in claims]
+
+
+def _agree(part: str, claims: list[tuple[int, bool, File]], where: str) -> tuple[File, ...]:
+    """The files of one part: the nearest to the top, exact names before others, shards together."""
+    best = min(claim[:2] for claim in claims)
+    files = [file for *rank, file in claims if tuple(rank) == best]
+    if len(files) > 1 and len({_shard_of(file) for file in files}) > 1:
+        raise InputError(
+            "data.part-ambiguous", path=where, part=part, found=", ".join(file.inner for file in files[:8])
+        )
+    return tuple(files)
+
+
+def _shard_of(file: File) -> str:
+    """What the shards of one table have in common: the name without its running number."""
+    found = re.fullmatch(r"(.*?)-?\d+-of-(\d+)(-[0-9a-f]+)?", PurePosixPath(file.inner).stem)
+    if found:
+        return f"{PurePosixPath(file.inner).parent}/{found[1]} of {found[2]}{file.suffix}"
+    if re.fullmatch(r"\d+", PurePosixPath(file.inner).stem):
+        return f"{PurePosixPath(file.inner).parent}/*{file.suffix}"
+    return file.inner
+
+
+def _by_class(files: Sequence[File]) -> list[Piece]:
+    """Texts in folders named for their class, with or without train/ test/ … above the classes."""
+    texts = [file for file in files if file.suffix in TEXT_SUFFIXES or file.suffix[1:].isdigit()]
+    paths = [PurePosixPath(file.inner).parts for file in texts]
+    by_part = any(len(parts) == 3 and parts[0].lower() in PART_NAMES for parts in paths)
+    held: dict[str | None, list[tuple[File, str | None]]] = {}
+    for file, parts in zip(texts, paths, strict=True):
+        part: str | None = None
+        if by_part:
+            if len(parts) == 1 or parts[0].lower() not in PART_NAMES:
+                continue
+            part = PART_NAMES[parts[0].lower()]
+            if part != "unlabelled":
+                parts = parts[1:]
+        if len(parts) < 2 or (len(parts) > 2 and part != "unlabelled"):
+            continue
+        if PART_NAMES.get(parts[0].lower()) == "unlabelled":
+            held.setdefault("unlabelled", []).append((file, None))
+        else:
+            held.setdefault(part, []).append((file, parts[0]))
+    classes = {label for members in held.values() for _, label in members if label is not None}
+    if len(classes) < 2:
+        return []
+    return [
+        Piece(part, tuple(file for file, _ in members), tuple(label for _, label in members))
+        for part, members in held.items()
+    ]
+
+
+def _card(files: Sequence[File]) -> dict[str, Any]:
+    """The YAML at the head of README.md, as the hub writes it; {} when there is none."""
+    file = next((file for file in files if file.inner == "README.md"), None)
+    if file is None:
+        return {}
+    found = re.match(r"﻿?---\s*\n(.*?)\n---\s*(\n|$)", file.head(MAX_CARD_BYTES).decode("utf-8", "replace"), re.DOTALL)
+    if not found:
+        return {}
+    try:
+        data = yaml.safe_load(found[1])
+    except (yaml.YAMLError, RecursionError, ValueError):
+        return {}
+    return data if isinstance(data, dict) else {}
+
+
+def _by_card(files: Sequence[File], card: dict[str, Any], config: str | None, where: str) -> list[Piece]:
+    """The files that the card's `configs:` names (Hugging Face hub, "Manual configuration" of data sets)."""
+    configs = [item for item in _list(card.get("configs")) if isinstance(item, dict) and item.get("data_files")]
+    if not configs and config is None:
+        return []
+    names = [_word(item.get("config_name", "default")) for item in configs]
+    if config is None:
+        chosen = [item for item in configs if item.get("default") or item.get("config_name", "default") == "default"]
+        chosen = chosen[:1] or (configs if len(configs) == 1 else [])
+    else:
+        chosen = [item for item, name in zip(configs, names, strict=True) if name == config]
+    if not chosen:
+        example = f"{where}:{names[0]}" if names else where
+        raise InputError("data.hub-config", path=where, known=", ".join(names) or "none", example=example)
+    held: dict[str, list[File]] = {}
+    for split, patterns in _data_files(chosen[0]["data_files"]):
+        part = PART_NAMES.get(split.lower())
+        if part is None:
+            continue
+        matches = [file for file in files if any(_matches(file.inner, pattern) for pattern in patterns)]
+        held.setdefault(part, []).extend(file for file in matches if file.suffix in TABLE_SUFFIXES)
+    return [Piece(part, tuple(held[part])) for part in PARTS if held.get(part)]
+
+
+def _data_files(entry: Any) -> Iterable[tuple[str, list[str]]]:
+    if isinstance(entry, str):
+        yield "train", [entry]
+        return
+    for item in _list(entry):
+        if isinstance(item, dict):
+            yield _word(item.get("split", "train")), [_word(path) for path in _list(item.get("path"))]
+        else:
+            yield "train", [_word(item)]
+
+
+def _matches(name: str, pattern: str) -> bool:
+    return fnmatch.fnmatchcase(name, pattern.removeprefix("./")) or name.startswith(pattern.rstrip("/") + "/")
+
+
+def _class_names(card: dict[str, Any], config: str | None) -> dict[str, tuple[str, ...]]:
+    """{column: names} from the card's `dataset_info:` features of dtype class_label."""
+    infos = [item for item in _list(card.get("dataset_info")) if isinstance(item, dict)]
+    wanted = [item for item in infos if config and item.get("config_name") == config] or infos[:1]
+    names: dict[str, tuple[str, ...]] = {}
+    for feature in _list(wanted[0].get("features")) if wanted else []:
+        dtype = feature.get("dtype") if isinstance(feature, dict) else None
+        label = dtype.get("class_label") if isinstance(dtype, dict) else None
+        told = label.get("names") if isinstance(label, dict) else None
+        if isinstance(told, dict):
+            told = list(told.values())  # {'0': first, '1': second, …}, in order
+        if isinstance(told, list):
+            names[_word(feature.get("name"))] = tuple(map(_word, told))
+    return names
+
+
+def _list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+def _word(value: Any) -> str:
+    """A scalar as text. Nothing else is: lists that refer to one another write out to any length ("billion laughs")."""
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
+def _may_be_hub_id(source: str) -> bool:
+    """owner/name, with :configuration perhaps; not the path of a file that is missing, nor one below a folder here."""
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*(:[\w.-]+)?", source):
+        return False
+    suffix = PurePosixPath(source.lower().removesuffix(".gz")).suffix
+    return suffix not in (*TABLE_SUFFIXES, *ADVICE, ".zip") and not Path(source.split("/")[0]).is_dir()
+
+
+def _snapshot(name: str) -> Path:
+    """The folder of a hub data set: from the local cache, else downloaded.
+
+    Raises: InputError `data.hub-missing`, `leaf.missing-package`.
+    """
+    hub = leaves.need_package("huggingface_hub", feature=f"The hub data set {name!r}", extra="train")
+    errors, constants = import_module("huggingface_hub.errors"), import_module("huggingface_hub.constants")
+    patterns = [f"*{suffix}{packed}" for suffix in TABLE_SUFFIXES for packed in ("", ".gz")] + ["README.md"]
+    try:
+        return Path(hub.snapshot_download(name, repo_type="dataset", local_files_only=True))
+    except (errors.LocalEntryNotFoundError, errors.HFValidationError):
+        pass
+    try:
+        return Path(hub.snapshot_download(name, repo_type="dataset", allow_patterns=patterns))
+    except errors.GatedRepoError:
+        reason = "its owner asks for consent: accept the terms on its page and set HF_TOKEN"
+    except errors.RepositoryNotFoundError:
+        reason = "the hub has no data set of that name, or it is private (then set HF_TOKEN)"
+    except errors.OfflineModeIsEnabled:
+        reason = "it is not in the local cache, and HF_HUB_OFFLINE is set"
+    except Exception as error:  # the hub's client lets errors of its HTTP library through, and changes that library
+        reason = f"it is not in the local cache, and the hub cannot be reached ({type(error).__name__})"
+    raise InputError("data.hub-missing", path=name, reason=reason, cache=constants.HF_HUB_CACHE)

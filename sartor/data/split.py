@@ -1,0 +1,261 @@
+"""Splits: the parts that were given, and those that are missing made from them by a rule that is told in words.
+
+Rows that are the same to a reader never stand on both sides of a split that is made here. Parts that were given are not
+touched: test rows that also stand in the training part stay, and are named in `Splits.leaked`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+import numpy as np
+import pyarrow as pa
+
+from sartor import leaves
+from sartor.data.dataset import Dataset, Finding, Splits
+from sartor.errors import InputError
+
+LEAST_ROWS = 10
+TEST_SHARES = tuple(share / 100 for share in range(15, 36))
+DEFAULT_TEST_SHARE = 0.20
+VALID_SHARE, LEAST_VALID, MOST_VALID = 0.13, 200, 2_000
+POWER, CONFIDENCE = 0.9, 0.95
+
+
+def split(
+    dataset: Dataset,
+    *,
+    target: str,
+    task: str,
+    keep: np.ndarray | None = None,
+    findings: Sequence[Finding] = (),
+    limits: Sequence[float] = (),
+    seed: int = 0,
+    group: str | None = None,
+) -> Splits:
+    """Row numbers of each split; a function of the rows' fingerprint, the seed and these arguments.
+
+    keep: the rows to use, those of `usable_rows` when left out. limits: the proportions that will have to be proven on
+    the test rows, such as 0.9 for `accuracy >= 0.9`; a test split made here is sized for them. group: a column whose
+    rows belong together.
+    Raises: InputError `split.no-train`, `split.too-few`.
+    """
+    keep = usable_rows(dataset, target=target, task=task) if keep is None else np.asarray(keep, dtype=np.int64)
+    labelled = [name for name in dataset.given_parts if name != "unlabelled"]
+    given = {name: np.intersect1d(keep, dataset.rows_of(name)) for name in labelled}
+    pool = np.intersect1d(keep, np.flatnonzero(dataset.part == -1))
+    pool = pool if len(pool) else given.get("train", pool)
+    if "train" not in given and not (dataset.part == -1).any():
+        raise InputError("split.no-train", found=", ".join(dataset.given_parts))
+    if len(pool) < LEAST_ROWS:
+        raise InputError("split.too-few", count=len(pool), part="training", least=LEAST_ROWS)
+
+    keys = row_keys(dataset)
+    units = _units(dataset, keys, group)
+    codes = _codes(dataset, target)
+    rng = _rng(dataset.fingerprint, seed)
+    empty = np.empty(0, dtype=np.int64)
+    rules = [_given_rule(given)] if given else []
+    together = "duplicates kept together" + (f", as are rows with the same {group!r}" if group else "")
+
+    if "test" in given:
+        test, train = given["test"], pool
+        if any(finding.code == "audit.same-rows" for finding in findings):
+            rules.append("the test rows are the training rows again")
+    else:
+        share, why = _test_share(limits, len(pool))
+        test, train = _draw(pool, round(share * len(pool)), units, codes, _touched(units, given, "valid", "calib"), rng)
+        rules.append(f"test: {len(test):,} of {len(pool):,} rows, {why}; stratified by {target!r}, {together}")
+    if "valid" in given:
+        valid = given["valid"]
+    else:
+        rest = len(train)
+        count = min(MOST_VALID, max(round(VALID_SHARE * rest), min(LEAST_VALID, round(0.3 * rest))))
+        valid, train = _draw(train, count, units, codes, _touched(units, given, "test", "calib"), rng)
+        rules.append(f"valid: {len(valid):,} of the {rest:,} rows left; stratified by {target!r}, {together}")
+    if "test" not in given or "valid" not in given:
+        rules.append(f"drawn from the fingerprint {dataset.fingerprint[:12]} and seed {seed}")
+
+    for name, rows in (("train", train), ("valid", valid), ("test", test)):
+        if not len(rows):
+            raise InputError("split.too-few", count=0, part=name, least=1)
+    calib = given.get("calib", empty)
+    seen = np.unique(keys[np.concatenate([train, valid, calib])])
+    leaked = test[np.isin(keys[test], seen)]
+    if len(leaked):
+        rules.append(f"{len(leaked):,} test rows also stand in another part; they stay and are counted apart")
+    splits = Splits(
+        train=train,
+        valid=valid,
+        test=test,
+        calib=calib,
+        unlabelled=dataset.rows_of("unlabelled"),
+        group=group,
+        rule=". ".join(rule[0].upper() + rule[1:] for rule in rules) + ".",
+        leaked=leaked,
+    )
+    used = np.concatenate([splits.train, splits.valid, splits.test, splits.calib, splits.unlabelled])
+    assert len(np.unique(used)) == len(used)
+    return splits
+
+
+def usable_rows(dataset: Dataset, *, target: str, task: str) -> np.ndarray:
+    """Rows outside the unlabelled part that have a target and at least one input that is not blank, ascending."""
+    labelled = np.setdiff1d(np.arange(len(dataset)), dataset.rows_of("unlabelled"))
+    rows = leaves.load("task", task).examples(dataset, labelled, target).rows
+    return np.intersect1d(rows, np.flatnonzero(row_keys(dataset) >= 0))
+
+
+def row_keys(dataset: Dataset) -> np.ndarray:
+    """A number per row [n] int64; rows whose inputs are the same to a reader share it, and -1 means that all are blank.
+
+    "The same" is what the modality of each input says by its `key`.
+    """
+    inputs = dataset.schema.inputs
+    key_of = [leaves.load("modality", column.kind).key for column in inputs]
+    numbers: dict[bytes, int] = {}
+    keys = np.empty(len(dataset), dtype=np.int64)
+    place = 0
+    for batch in dataset.table.select([column.name for column in inputs]).to_batches(max_chunksize=8192):
+        columns = [map(key, values.to_pylist()) for key, values in zip(key_of, batch.columns, strict=True)]
+        for parts in zip(*columns, strict=True):
+            text = "\0".join("" if part is None else str(part) for part in parts)
+            if not text.strip("\0"):
+                keys[place] = -1
+            else:
+                digest = hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()
+                keys[place] = numbers.setdefault(digest, len(numbers))
+            place += 1
+    return keys
+
+
+def _units(dataset: Dataset, keys: np.ndarray, group: str | None) -> np.ndarray:
+    """A number per row [n]: rows with the same one stay together, linked by duplicates, by groups or by both."""
+    # A blank row is nobody's duplicate.
+    alone = np.where(keys >= 0, keys, keys.max(initial=0) + 1 + np.arange(len(keys)))
+    if group is None:
+        return np.asarray(alone, dtype=np.int64)
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    _, by_key = np.unique(alone, return_inverse=True)
+    values = dataset.table.column(group).cast(pa.large_string()).to_pylist()
+    numbers: dict[str | None, int] = {}
+    by_group = np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
+    count = int(by_key.max(initial=-1)) + 1
+    links = coo_array(
+        (np.ones(len(keys), dtype=bool), (by_key, count + by_group)), shape=(count + len(numbers), count + len(numbers))
+    )
+    return np.asarray(connected_components(links, directed=False)[1][by_key], dtype=np.int64)
+
+
+def _codes(dataset: Dataset, target: str) -> np.ndarray:
+    """A number per row [n] for its target; strata for a draw. Targets that are no classes are cut into tenths."""
+    column = dataset.table.column(target)
+    if pa.types.is_floating(column.type):
+        values = np.nan_to_num(column.to_numpy().astype(np.float64))
+        return np.asarray(np.searchsorted(np.quantile(values, np.arange(0.1, 1.0, 0.1)), values), dtype=np.int64)
+    values = column.cast(pa.large_string()).to_pylist()
+    names = sorted({str(value).strip() for value in values})  # so that a number does not hang on the order of rows
+    number = {name: i for i, name in enumerate(names)}
+    return np.array([number[str(value).strip()] for value in values], dtype=np.int64)
+
+
+def _rng(fingerprint: str, seed: int) -> np.random.Generator:
+    digest = hashlib.sha256(f"split {fingerprint} {seed}".encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
+
+
+def _test_share(limits: Sequence[float], count: int) -> tuple[float, str]:
+    """The share of the rows that the test takes, and why.
+
+    The smallest at which every limit would be proven with probability POWER if the truth lay above it by half of what
+    is left to 1, but at most by 0.03 (Clopper and Pearson 1934: the exact bound for a proportion).
+    """
+    within = [limit for limit in limits if 0 < limit < 1]
+    if not within:
+        return DEFAULT_TEST_SHARE, f"{DEFAULT_TEST_SHARE:.0%}, as no need is a proportion"
+    hardest = min(within, key=lambda limit: _power(limit, max(1, count // 5)))
+    for share in TEST_SHARES:
+        powers = [_power(limit, round(share * count)) for limit in within]
+        if min(powers) >= POWER:
+            break
+    truth = _assumed_truth(hardest)
+    claim = f"a true value of {truth:.3g} would prove 'at least {hardest:g}' with probability"
+    if min(powers) >= POWER:
+        why = f"the smallest share from 15 % to 35 % at which {claim} {POWER:g}"
+    else:
+        why = f"the most that is taken: {claim} {min(powers):.2f} only"
+    return share, f"{share:.0%}, {why} (exact binomial bound at {CONFIDENCE:.0%})"
+
+
+def _assumed_truth(limit: float) -> float:
+    return min(limit + (1 - limit) / 2, limit + 0.03)
+
+
+def _power(limit: float, count: int) -> float:
+    """The probability that `count` rows prove the limit if the truth is `_assumed_truth`."""
+    from scipy.stats import binom
+
+    # The lower bound reaches the limit as soon as so many successes would be a surprise under the limit itself.
+    needed = int(binom.isf(1 - CONFIDENCE, count, limit)) + 1
+    return float(binom.sf(needed - 1, count, _assumed_truth(limit)))
+
+
+def _touched(units: np.ndarray, given: dict[str, np.ndarray], *names: str) -> np.ndarray:
+    """The units that rows of these given parts belong to."""
+    return np.unique(np.concatenate([units[given[name]] for name in names if name in given] or [units[:0]]))
+
+
+def _draw(
+    pool: np.ndarray, count: int, units: np.ndarray, codes: np.ndarray, avoid: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """About `count` rows of the pool, stratified, in whole units, and the rest; both ascending.
+
+    avoid: units with rows in another given part, which would leak; they are drawn only where nearly all are such.
+    """
+    free = ~np.isin(units[pool], avoid)
+    rows = pool[free] if free.sum() >= 0.9 * len(pool) else pool
+    found, unit = np.unique(units[rows], return_inverse=True)
+    sizes = np.bincount(unit, minlength=len(found))
+    strata = _majority(unit, codes[rows], len(found))
+    totals = np.bincount(strata, weights=sizes)
+    quotas = _quotas(totals, count)
+    order = rng.permutation(len(found))
+    # A unit of more than half of its stratum's quota comes last, so that one large group does not crowd out the others.
+    bulky = sizes > np.maximum(1, quotas[strata] / 2)
+    order = order[np.lexsort((bulky[order], strata[order]))]
+    before = np.cumsum(sizes[order]) - sizes[order]
+    first = np.searchsorted(strata[order], strata[order])
+    within = before - before[first]
+    chosen = np.zeros(len(found), dtype=bool)
+    chosen[order] = within + sizes[order] / 2 <= quotas[strata[order]]
+    drawn = np.sort(rows[chosen[unit]])
+    return drawn, np.setdiff1d(pool, drawn)
+
+
+def _majority(unit: np.ndarray, codes: np.ndarray, count: int) -> np.ndarray:
+    """The commonest code of each unit."""
+    pairs, times = np.unique(np.column_stack([unit, codes]), axis=0, return_counts=True)
+    order = np.lexsort((times, pairs[:, 0]))
+    majority = np.zeros(count, dtype=np.int64)
+    majority[pairs[order, 0]] = pairs[order, 1]  # the last one written is the commonest
+    return majority
+
+
+def _quotas(totals: np.ndarray, count: int) -> np.ndarray:
+    """Rows per stratum: in proportion, rounded by largest remainders. Each keeps one back; five or more give one."""
+    exact = totals * min(1.0, count / max(1.0, totals.sum()))
+    quotas = np.floor(exact)
+    missing = round(min(count, totals.sum()) - quotas.sum())
+    quotas[np.argsort(quotas - exact, kind="stable")[: max(0, missing)]] += 1
+    if (totals > 0).sum() <= count:
+        quotas = np.where((totals >= 5) & (quotas < 1), 1, quotas)
+    return np.asarray(np.minimum(quotas, np.maximum(totals - 1, 0)))
+
+
+def _given_rule(given: dict[str, np.ndarray]) -> str:
+    return "given: " + ", ".join(
+        f"{name} ({len(rows):,} usable rows)" for name, rows in given.items() if name != "unlabelled"
+    )

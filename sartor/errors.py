@@ -1,0 +1,101 @@
+"""Every message that reaches a user: one catalogue of stable codes, and the exceptions that carry them.
+
+A translation is another catalogue with the same codes. A message says what is wrong, what was found, and what to do.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from typing import Any
+
+EXIT_MET, EXIT_FAULT, EXIT_INPUT, EXIT_MISSED, EXIT_UNPROVEN = 0, 1, 2, 3, 4
+
+MESSAGES: dict[str, str] = {
+    # leaves
+    "leaf.unknown": "There is no {kind} called {name!r}.{near} There is: {known}.",
+    "leaf.missing-package": "{feature} needs the package {package!r}, which is not installed. Run: {command}",
+    # bundles
+    "bundle.not-found": "{path} is not a bundle: there is no {missing} in it. Build one with: sartor build DATA --out {path}",
+    "bundle.changed": "The bundle {path} is not what was built: {problems}. Build it again or restore the files.",
+    "bundle.schema": "The bundle {path} has schema {found}; this version of Sartor reads schema {known}. Install a newer Sartor.",
+    "bundle.path": "The manifest of {path} names {name!r}, which lies outside the bundle. It is refused.",
+    # reading data
+    "data.not-found": "There is no file, folder or hub data set {path!r}.{near} Readable: {readable}.",
+    "data.empty": "{path} is empty.",
+    "data.no-rows": "{path} has no rows that can be read. Check that this is the right file.",
+    "data.format": "{path} is {suffix}, which is not a table that can be read. {advice} Readable: {readable}.",
+    "data.binary": "{path} is not text: it holds {found}.",
+    "data.broken": "{path} cannot be read: {reason}. Check that the file is complete.",
+    "data.encoding": "The encoding of {path} cannot be told: {reason}. Save it as UTF-8.",
+    "data.duplicate-column": "{path} has several columns called {names}. Give every column a name of its own.",
+    "data.header-width": "The first line of {path} looks like a header of {names} names, but the rows have {cells} cells. Give every column a name.",
+    "data.unreadable": "{bad:,} of the {total:,} rows of {path} cannot be read; the first, in line {line}, {reason}. Texts that contain the delimiter must stand in quotes.",
+    "data.json": '{path} is not JSON Lines: the first line that fails {reason}. Write one object per line, such as {{"text": …, "label": …}}.',
+    "data.columns": "{path} does not fit the other parts: it has {found}; {other} has {known}. Give every part the same columns.",
+    "data.column-missing": "{path} has no column {column!r}, which the other parts have and which is needed. The columns are: {known}.",
+    "data.columns-many": "{path} has {count:,} columns; the most is {most:,}. If rows are stored as columns, turn the table around.",
+    "data.part-name": "There is no part of the data called {name!r}.{near} The parts are: {known}.",
+    "data.part-ambiguous": "{path} holds several files that could be {part}: {found}. Name the parts: {{train: FILE, test: FILE}}.",
+    "data.part-inside": "{path} was given as {part}, but it holds {found}. Give the file of that part.",
+    "data.folder": "The folder {path} holds {found}, not one table, tables named for their part (train.csv, test.csv) or texts in a folder per class. Name the file.",
+    "data.archive": "The archive {path} is refused: {reason}.",
+    "data.hub-missing": "The hub data set {path!r} cannot be had: {reason}. Offline, download it elsewhere and give its folder, or copy it into {cache}.",
+    "data.hub-config": "The data set {path} has several configurations: {known}. Choose one, as in {example}.",
+    # what the columns are
+    "schema.unknown-column": "There is no column {column!r}.{near} The columns are: {known}.",
+    "schema.input-is-target": "Column {column!r} cannot be input and target at once.",
+    "schema.no-target": "No column can be told to be the target. Name it with --target; the columns are: {known}.",
+    "schema.ambiguous-target": "Several columns could be the target: {candidates}. Name one, as in --target {example}.",
+    "schema.task-unsuited": "Column {column!r} cannot be the target of {task}: it has {distinct:,} different values in {present:,} rows, such as {example}.",
+    "schema.ambiguous-task": "Column {column!r} could be the target of several tasks: {candidates}. Name one, as in --task {example}.",
+    "schema.no-input": "Nothing to learn from beside the target {target!r}: there is {found}. Inputs can be: {known}. If one of them is meant to be read as such, name it with --input.",
+    "schema.nothing-to-read": "No column holds anything to learn from. Inputs can be: {known}; the columns are: {found}.",
+    "schema.input-kind": "Column {column!r} cannot be an input: it holds {kind}. Inputs can be: {known}.",
+    # splits
+    "split.no-train": "The data has {found} but no part to train on. Give train, or one file from which the parts are made.",
+    "split.too-few": "Only {count:,} rows with an input and a target are left for {part}; at least {least:,} are needed.",
+    # rows given to a model
+    "row.not-object": "A row must be an object of columns, such as {example}; this one is {found}.",
+    "row.missing-column": "The row has no column {column!r}.{near} The model takes: {known}.",
+    "row.bad-value": "Column {column!r} takes {expected}; this row has {found}.",
+}
+
+
+class SartorError(Exception):
+    """A message from the catalogue. `exit_code` is what the command line exits with."""
+
+    exit_code = EXIT_FAULT
+
+    def __init__(self, code: str, **fields: Any) -> None:
+        self.code = code
+        self.fields = fields
+        super().__init__(MESSAGES[code].format(**fields))
+
+
+class InputError(SartorError, ValueError):
+    """Something that the user gave is wrong: the data, the needs, the command. Raised before any compute."""
+
+    exit_code = EXIT_INPUT
+
+
+class Problems(InputError):
+    """Several input errors, told at once."""
+
+    def __init__(self, errors: Iterable[InputError]) -> None:
+        self.errors = list(errors)
+        self.code = self.errors[0].code
+        self.fields = {"errors": [error.code for error in self.errors]}
+        Exception.__init__(self, "\n".join(str(error) for error in self.errors))
+
+
+class RowError(SartorError, ValueError):
+    """One row cannot be answered; its neighbours can."""
+
+    exit_code = EXIT_INPUT
+
+
+def near(name: str, known: Iterable[str]) -> str:
+    """' Did you mean …?' when a known name is close to this one, else nothing."""
+    close = difflib.get_close_matches(name, [str(item) for item in known], n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,47 @@
+"""Modalities: how one kind of column is recognised, checked, profiled and shown. A file here is a leaf.
+
+A leaf is a module with the functions of `Modality`. It imports no torch: the server uses the same file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import pyarrow as pa
+
+from sartor.data.dataset import Finding
+
+
+class Modality(Protocol):
+    """One kind of column."""
+
+    EXPECTS: str  # what a value must be, for error messages: "text"
+    WIDGET: str  # the form control on the page: "textarea", "number", "file:image/*", …
+
+    def recognise(self, column: pa.ChunkedArray) -> float:
+        """How surely this column is of this kind, 0 to 1, from a sample of its values."""
+        ...
+
+    def read(self, value: Any, column: str) -> Any:
+        """One value as it arrives (from a row, over HTTP) as the processor takes it.
+
+        Raises: RowError `row.bad-value`.
+        """
+        ...
+
+    def profile(self, values: Sequence[Any]) -> dict[str, Any]:
+        """What the planner wants to know of these values: sizes, languages, …"""
+        ...
+
+    def audit(self, column: str, values: Sequence[Any], rows: Sequence[int]) -> list[Finding]:
+        """What is wrong with these values, whatever the task. `rows`: their row numbers in the dataset."""
+        ...
+
+    def key(self, value: Any) -> Any:
+        """What two values that are the same to a reader have in common; used to find duplicates and leaks."""
+        ...
+
+    def show(self, value: Any) -> str:
+        """The value as HTML, escaped, at most a few lines."""
+        ...

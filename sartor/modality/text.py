@@ -1,0 +1,165 @@
+"""Text: sentences and documents in any language.
+
+Languages are told apart by script, and Latin-script ones by their commonest words: enough to choose a backbone and to
+notice a mix, not a language identifier.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from sartor.data.dataset import Finding
+from sartor.errors import RowError
+
+EXPECTS = "text"
+WIDGET = "textarea"
+MAX_CHARACTERS = 1_000_000  # one value; more is a file, not a text
+
+_SCRIPTS = (  # (language, first, last code point); Han is judged after kana and hangul, which mix with it
+    ("ja", 0x3040, 0x30FF),
+    ("ko", 0xAC00, 0xD7AF),
+    ("zh", 0x3400, 0x9FFF),
+    ("ru", 0x0400, 0x04FF),
+    ("ar", 0x0600, 0x06FF),
+    ("hi", 0x0900, 0x097F),
+    ("th", 0x0E00, 0x0E7F),
+    ("el", 0x0370, 0x03FF),
+    ("he", 0x0590, 0x05FF),
+)
+_WORDS = {
+    "en": frozenset("the a an and of to in is it i you that my for on with not have this be are was".split()),
+    "de": frozenset("der die das und ist nicht ich ein eine zu mit auf für den von es sie auch wir".split()),
+    "fr": frozenset("le la les et est pas je un une des du que pour dans ce il vous en ne au".split()),
+    "es": frozenset("el la los las y es no un una que de en por con para mi se lo su como".split()),
+    "it": frozenset("il la che di e non un una per con sono mi lo si come ho del della i gli".split()),
+    "pt": frozenset("o a os as e não um uma que de em por com para meu se do da eu no na".split()),
+    "nl": frozenset("de het een en is niet ik van op te dat voor met zijn mijn je er aan".split()),
+}
+
+
+def recognise(column: pa.ChunkedArray) -> float:
+    """Near 1 for strings that read as prose, near 0 for codes, categories and numbers."""
+    if not (pa.types.is_string(column.type) or pa.types.is_large_string(column.type)):
+        return 0.0
+    values = [value for value in column.slice(0, 2000).to_pylist() if value and value.strip()]
+    if not values:
+        return 0.0
+    distinct = len(set(values)) / len(values)
+    numeric = sum(bool(re.fullmatch(r"[-+\d.,eE:/ %T]+", value)) for value in values) / len(values)
+    spaced = sum(1 for value in values if " " in value.strip() or (_has_cjk(value) and len(value) > 4)) / len(values)
+    return max(0.0, min(1.0, 0.25 * distinct + 0.75 * spaced) - numeric) * (1.0 if distinct > 0.05 else distinct / 0.05)
+
+
+def read(value: Any, column: str) -> str:
+    """The text itself; anything else is refused. An empty text is a text.
+
+    Raises: RowError `row.bad-value`.
+    """
+    if not isinstance(value, str):
+        raise RowError("row.bad-value", column=column, expected=EXPECTS, found=_describe(value))
+    if len(value) > MAX_CHARACTERS:
+        raise RowError(
+            "row.bad-value",
+            column=column,
+            expected=f"text of at most {MAX_CHARACTERS:,} characters",
+            found=f"{len(value):,} characters",
+        )
+    # A lone surrogate can travel in JSON but cannot be encoded; it stands for nothing, so it becomes U+FFFD.
+    return value.encode("utf-8", "replace").decode("utf-8") if not value.isascii() else value
+
+
+def profile(values: Sequence[Any]) -> dict[str, Any]:
+    """Lengths in characters, and the share of each language, from at most 2,000 values."""
+    sample = [value for value in _thin(values, 2000) if value]
+    lengths = np.array([len(value) for value in sample] or [0])
+    languages = Counter(language(value) for value in sample)
+    total = max(1, sum(languages.values()))
+    return {
+        "characters_median": float(np.median(lengths)),
+        "characters_p95": float(np.quantile(lengths, 0.95)),
+        "characters_max": int(lengths.max()),
+        "languages": {name: count / total for name, count in languages.most_common()},
+    }
+
+
+def audit(column: str, values: Sequence[Any], rows: Sequence[int]) -> list[Finding]:
+    """The mix of languages, and texts that are far longer than the rest."""
+    findings = []
+    told = [(name, row) for value, row in zip(values, rows, strict=True) if value and (name := language(value)) != "?"]
+    counts = Counter(name for name, _ in told)
+    if len(counts) > 1:
+        main, main_count = counts.most_common(1)[0]
+        others = {name: count for name, count in counts.most_common() if name != main}
+        count = sum(others.values())
+        # A handful of short texts is always misjudged; only a real share is a mix.
+        if count > 0.02 * len(told):
+            shares = ", ".join(f"{name} {number / len(told):.1%}" for name, number in list(others.items())[:4])
+            findings.append(
+                Finding(
+                    code="audit.language-mix",
+                    severity="note",
+                    message=f"Column {column!r} is mostly {main} ({main_count / len(told):.1%}), with {shares}.",
+                    advice="If the other languages matter, check the score on them; a multilingual backbone may serve them better.",
+                    count=count,
+                    rows=tuple(row for name, row in told if name != main)[:1000],
+                    details={"languages": dict(counts)},
+                )
+            )
+    return findings
+
+
+def key(value: Any) -> str:
+    """Unicode-normalised (NFKC), lower case, runs of white space as one space."""
+    return " ".join(unicodedata.normalize("NFKC", value or "").lower().split())
+
+
+def show(value: Any) -> str:
+    """The text, escaped, its first 600 characters."""
+    text = str(value)
+    return html.escape(text[:600]) + ("…" if len(text) > 600 else "")
+
+
+def language(text: str) -> str:
+    """A BCP 47 language by script, or by common words for Latin script; "?" when there is too little to tell."""
+    text = text[:2000]
+    if not text.isascii():
+        points = np.frombuffer(text.encode("utf-32-le", "replace"), dtype="<u4")
+        letters = max(1, sum(character.isalpha() for character in text))
+        for name, first, last in _SCRIPTS:
+            share = np.count_nonzero((points >= first) & (points <= last)) / letters
+            if share > (0.1 if name == "ja" else 0.3):
+                return name
+    words = re.findall(r"[^\W\d_]+", text.lower())
+    if not words:
+        return "?"
+    scores = {name: sum(word in common for word in words) for name, common in _WORDS.items()}
+    best = max(scores, key=lambda name: scores[name])
+    ranked = sorted(scores.values(), reverse=True)
+    return best if ranked[0] >= 2 and ranked[0] > ranked[1] else "?"
+
+
+def _has_cjk(text: str) -> bool:
+    return any("\u3040" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7af" for character in text)
+
+
+def _thin(values: Sequence[Any], most: int) -> Sequence[Any]:
+    """At most `most` of the values, spread evenly."""
+    if len(values) <= most:
+        return values
+    return [values[int(i)] for i in np.linspace(0, len(values) - 1, most)]
+
+
+def _describe(value: Any) -> str:
+    if value is None:
+        return "nothing"
+    return {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}.get(
+        type(value), type(value).__name__
+    )

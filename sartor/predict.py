@@ -1,0 +1,143 @@
+"""The predictor: one path from rows to answers, used by evaluation, timing, the command line and the server alike.
+
+decode (the modality reads each value) → collate (the backbone's processor makes a batch) → infer (the runtime runs the
+graphs) → encode (the task makes answers). A row's answer never depends on the rows beside it: where the runtime cannot
+promise that, rows run singly.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sartor import bundle as bundles
+from sartor import leaves
+from sartor.errors import RowError, near
+
+MAX_BATCH = 32
+MAX_PADDED = 16_384  # units (tokens, characters) in one padded batch
+
+Prepared = dict[str, Any]  # {column: value}, read by its modality
+
+
+def load(path: Path | str, *, threads: int | None = None, runtime: str | None = None, check: bool = True) -> Predictor:
+    """Opens a bundle for prediction.
+
+    threads: of the runtime; those the bundle was measured with when left out, at most this machine's cores.
+    Example: `sartor.load("runs/support").predict(["where is my parcel?"])`.
+    Raises: InputError `bundle.*` when it is not whole.
+    """
+    return Predictor(bundles.load(path, check=check), threads=threads, runtime=runtime)
+
+
+class Predictor:
+    """Answers rows with the model of one bundle."""
+
+    def __init__(self, bundle: bundles.Bundle, *, threads: int | None = None, runtime: str | None = None) -> None:
+        self.bundle = bundle
+        self.meta = bundle.meta
+        self.inputs: list[dict[str, str]] = bundle.meta["inputs"]
+        self.heads: list[dict[str, Any]] = bundle.meta["heads"]
+        self.targets = [head["target"] for head in self.heads]
+        settings = dict(bundle.meta.get("runtime") or {"name": "torch", "batch_invariant": True})
+        if runtime is not None and runtime != settings["name"]:
+            settings = {"name": runtime, "batch_invariant": True}
+        self.batch_invariant = bool(settings["batch_invariant"])
+        self.threads = threads or min(int(bundle.meta.get("threads", 1)), len(os.sched_getaffinity(0)))
+        self._modality = {column["name"]: leaves.load("modality", column["kind"]) for column in self.inputs}
+        self._tasks = [leaves.load("task", head["task"]) for head in self.heads]
+        body = bundle.meta["backbone"]
+        self.processor = leaves.load("backbone", body["leaf"]).processor(bundle.path, body)
+        self._graphs = leaves.load("runtime", settings["name"]).open(bundle.path, settings, threads=self.threads)
+
+    def predict(self, rows: Sequence[Mapping[str, Any] | str]) -> list[dict[str, Any]]:
+        """One answer per row, in order; a bad row gets {"error": {"code", "message"}} and harms no other.
+
+        Where the model takes one column, a row may be its bare value.
+        """
+        answers: list[dict[str, Any]] = [{}] * len(rows)
+        good, places = [], []
+        for place, row in enumerate(rows):
+            try:
+                good.append(self.prepare(row))
+                places.append(place)
+            except RowError as error:
+                answers[place] = {"error": {"code": error.code, "message": str(error)}}
+        for indices in self._batches(good):
+            for index, answer in zip(indices, self.answer([good[i] for i in indices]), strict=True):
+                answers[places[index]] = answer
+        return answers
+
+    def prepare(self, row: Any) -> Prepared:
+        """One row, checked and read.
+
+        Raises: RowError `row.*`.
+        """
+        if isinstance(row, str) and len(self.inputs) == 1:
+            row = {self.inputs[0]["name"]: row}
+        if not isinstance(row, Mapping):
+            example = "{" + ", ".join(f'"{column["name"]}": …' for column in self.inputs) + "}"
+            raise RowError("row.not-object", example=example, found=type(row).__name__)
+        read: Prepared = {}
+        for column in self.inputs:
+            name = column["name"]
+            if name not in row:
+                known = ", ".join(repr(other["name"]) for other in self.inputs)
+                hint = next((near(name, [str(key)]) for key in row if near(name, [str(key)])), "")
+                raise RowError("row.missing-column", column=name, near=hint, known=known)
+            read[name] = self._modality[name].read(row[name], name)
+        return read
+
+    def answer(self, prepared: Sequence[Prepared]) -> list[dict[str, Any]]:
+        """Answers of rows that were prepared: as one batch, or singly where the runtime is not batch-invariant."""
+        if not self.batch_invariant and len(prepared) > 1:
+            return [self.answer([row])[0] for row in prepared]
+        answers = [self._decode(task, head, output) for task, head, output in self._infer(prepared)]
+        if len(self.heads) == 1:
+            return answers[0]
+        return [dict(zip(self.targets, row, strict=True)) for row in zip(*answers, strict=True)]
+
+    def outputs(self, prepared: Sequence[Prepared]) -> dict[str, np.ndarray]:
+        """The raw outputs of each target, for tests of parity."""
+        return {head["target"]: output for _, head, output in self._infer(prepared)}
+
+    def _infer(self, prepared: Sequence[Prepared]) -> list[tuple[Any, dict[str, Any], np.ndarray]]:
+        batch = self.processor(prepared)
+        done: dict[str, dict[str, np.ndarray]] = {}
+
+        def call(graph: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+            # Heads share one body: a graph asked for twice with the batch itself runs once.
+            if arrays is not batch:
+                return self._graphs.call(graph, arrays)  # type: ignore[no-any-return]
+            if graph not in done:
+                done[graph] = self._graphs.call(graph, arrays)
+            return done[graph]
+
+        return [
+            (task, head, task.infer(call, batch, head["output"]))
+            for task, head in zip(self._tasks, self.heads, strict=True)
+        ]
+
+    @staticmethod
+    def _decode(task: Any, head: dict[str, Any], output: np.ndarray) -> list[dict[str, Any]]:
+        return task.decode(output, head["spec"])  # type: ignore[no-any-return]
+
+    def _batches(self, rows: Sequence[Prepared]) -> Iterator[list[int]]:
+        """Row numbers in batches of like lengths, so that nothing is padded far."""
+        if not self.batch_invariant:
+            yield from ([i] for i in range(len(rows)))
+            return
+        if not rows:
+            return
+        lengths = self.processor.length(rows)
+        batch: list[int] = []
+        for i in np.argsort(lengths, kind="stable").tolist():
+            if batch and (len(batch) >= MAX_BATCH or (len(batch) + 1) * int(lengths[i]) > MAX_PADDED):
+                yield batch
+                batch = []
+            batch.append(i)
+        yield batch

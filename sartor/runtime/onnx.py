@@ -1,0 +1,200 @@
+"""ONNX Runtime: what transformers and n-grams are served with. Opening needs onnxruntime alone; writing needs torch and onnx."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sartor.errors import InputError
+
+NEEDS_TORCH = False
+OPSET = 17
+FOLDER = "runtime/onnx"
+TOLERANCE = 1e-3  # of the logits, float against torch; ours stay near 1e-5
+
+
+def open(folder: Path, meta: Mapping[str, Any], *, threads: int) -> OnnxGraphs:
+    """Opens the graphs of a bundle.
+
+    Graphs with external data are refused: a path inside a model file may point anywhere.
+    """
+    return OnnxGraphs({name: folder / file for name, file in meta["graphs"].items()}, threads=threads)
+
+
+class OnnxGraphs:
+    """Sessions of ONNX Runtime by graph name."""
+
+    def __init__(self, files: Mapping[str, Path], *, threads: int) -> None:
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        # Spinning threads steal the cores from the server's own loop between requests.
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0" if threads > 1 else "1")
+        self.sessions = {}
+        for name, file in files.items():
+            # From bytes, ONNX Runtime has no folder to read external data from.
+            self.sessions[name] = onnxruntime.InferenceSession(
+                file.read_bytes(), options, providers=["CPUExecutionProvider"]
+            )
+        self.takes = {name: {i.name for i in session.get_inputs()} for name, session in self.sessions.items()}
+        self.gives = {name: [o.name for o in session.get_outputs()] for name, session in self.sessions.items()}
+
+    def call(self, graph: str, arrays: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs one graph on the arrays that it takes."""
+        feed = {name: array for name, array in arrays.items() if name in self.takes[graph]}
+        return dict(zip(self.gives[graph], self.sessions[graph].run(None, feed), strict=True))
+
+
+def write(model: Any, folder: Path, *, sample: Mapping[str, np.ndarray], **options: Any) -> dict[str, Any]:
+    """Exports `forward` with free batch and length, and compares the file with the model on the sample.
+
+    The TorchScript exporter is tried first (its graphs are the ones whose attention ONNX Runtime knows how to fuse), then the
+    dynamo exporter. Whichever is within TOLERANCE of the model's own outputs is kept.
+    Raises: InputError `export.failed` with what each exporter said.
+    """
+    import onnx
+
+    target = folder / FOLDER / "model.onnx"
+    target.parent.mkdir(parents=True, exist_ok=True)
+    said = []
+    for exporter in ("torchscript", "dynamo"):
+        try:
+            _export(model, target, sample, dynamo=exporter == "dynamo")
+            onnx.checker.check_model(str(target))
+            gap = parity(model, target, sample)
+        except Exception as error:  # exporters raise anything
+            said.append(f"{exporter}: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}")
+            continue
+        if gap <= TOLERANCE:
+            return {
+                "name": "onnx",
+                "graphs": {"forward": f"{FOLDER}/model.onnx"},
+                "precision": "float32",
+                "exporter": exporter,
+                "parity": gap,
+                "batch_invariant": True,
+            }
+        said.append(f"{exporter}: its outputs differ from the model's by {gap:.2g}")
+    target.unlink(missing_ok=True)
+    raise InputError("export.failed", format="onnx", said="; ".join(said))
+
+
+def parity(model: Any, file: Path, sample: Mapping[str, np.ndarray]) -> float:
+    """The largest absolute difference between the file's outputs and the model's, over all rows and row by row."""
+    import torch
+
+    graphs = OnnxGraphs({"forward": file}, threads=max(1, torch.get_num_threads()))
+    worst = 0.0
+    rows = len(next(iter(sample.values())))
+    pieces = [dict(sample)] + [{k: v[i : i + 1] for k, v in sample.items()} for i in range(min(rows, 3))]
+    for piece in pieces:
+        with torch.no_grad():
+            expected = model(**{name: torch.from_numpy(array) for name, array in piece.items()})
+        found = graphs.call("forward", piece)
+        for name, tensor in expected.items():
+            difference = np.abs(found[name] - tensor.float().numpy())
+            worst = max(worst, float(difference.max()) if np.isfinite(found[name]).all() else float("inf"))
+    return worst
+
+
+def _export(model: Any, target: Path, sample: Mapping[str, np.ndarray], *, dynamo: bool) -> None:
+    import logging
+    import warnings
+
+    import torch
+
+    names = list(sample)
+    arguments = tuple(torch.from_numpy(sample[name]) for name in names)
+    outputs = model.output_names
+
+    class Positional(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = model
+
+        def forward(self, *tensors: torch.Tensor) -> tuple[torch.Tensor, ...]:
+            found = self.model(**dict(zip(names, tensors, strict=True)))
+            return tuple(found[name] for name in outputs)
+
+    free = {name: {axis: ["batch", "length"][axis] for axis in range(sample[name].ndim)} for name in names}
+    wrapper = Positional().eval()
+    for name in ("torch.onnx", "onnxscript", "onnx_ir"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        if dynamo:
+            shapes = tuple({axis: torch.export.Dim.DYNAMIC for axis in free[name]} for name in names)
+            program = torch.onnx.export(
+                wrapper,
+                arguments,
+                dynamo=True,
+                dynamic_shapes=(shapes,),
+                input_names=names,
+                output_names=outputs,
+                verbose=False,
+            )
+            assert program is not None
+            program.save(str(target), external_data=False)
+        else:
+            torch.onnx.export(
+                wrapper,
+                arguments,
+                str(target),
+                dynamo=False,
+                opset_version=OPSET,
+                input_names=names,
+                output_names=outputs,
+                dynamic_axes={**free, **{name: {0: "batch"} for name in outputs}},
+                do_constant_folding=True,
+            )
+    assert os.path.getsize(target) > 0
+
+
+def fuse(source: Path, target: Path, *, family: str, heads: int, width: int) -> dict[str, int]:
+    """Rewrites attention, layer norm and GELU as ONNX Runtime's fused operators; returns how many of each it found.
+
+    Fusing is a rewriting of patterns: a family whose pattern is not known keeps its plain graph, with 0 fused nodes.
+    """
+    import logging
+
+    from onnxruntime.transformers import optimizer
+    from onnxruntime.transformers.fusion_options import FusionOptions
+
+    logging.getLogger("onnxruntime.transformers").setLevel(logging.ERROR)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith(("fusion", "onnx_model", "optimizer", "onnxruntime")):
+            logging.getLogger(name).setLevel(logging.ERROR)
+    kind = "bert"
+    options = FusionOptions(kind)
+    model = optimizer.optimize_model(
+        str(source), model_type=kind, num_heads=heads, hidden_size=width, optimization_options=options, opt_level=0
+    )
+    model.save_model_to_file(str(target), use_external_data_format=False)
+    return {name: int(count) for name, count in model.get_fused_operator_statistics().items() if count}
+
+
+def quantise_dynamic(source: Path, target: Path, *, reduce_range: bool, per_channel: bool) -> None:
+    """Weights to int8 (symmetric), activations scaled per tensor at run time, embeddings to int8 as well.
+
+    reduce_range: 7-bit weights, for processors without VNNI, whose 16-bit sums saturate (ONNX Runtime, "Quantize ONNX models").
+    """
+    import logging
+
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    logging.getLogger().setLevel(logging.ERROR)
+    quantize_dynamic(
+        str(source),
+        str(target),
+        weight_type=QuantType.QInt8,
+        per_channel=per_channel,
+        reduce_range=reduce_range,
+        extra_options={"MatMulConstBOnly": True},
+    )

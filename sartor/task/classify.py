@@ -1,0 +1,299 @@
+"""Classification: one of a fixed set of classes for each row."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sartor.data.dataset import Dataset, Examples, Finding, Rows
+from sartor.task import Call, Metric, Spec
+
+PRIMARY = "accuracy"
+MAX_CLASSES = 2000
+BINS = 15  # of the reliability diagram and the expected calibration error (Guo et al. 2017, section 3)
+
+
+def suits(values: Sequence[Any]) -> bool:
+    """At least two distinct values, each standing for a group of rows: far fewer values than rows."""
+    present = [value for value in values if value is not None]
+    distinct = len(set(map(str, present)))
+    return 2 <= distinct <= min(MAX_CLASSES, max(2, len(present) // 2))
+
+
+def examples(dataset: Dataset, rows: np.ndarray, target: str, *, group: str | None = None) -> Examples:
+    """One example per row with a target."""
+    rows = np.asarray(rows, dtype=np.int64)
+    values = Rows(dataset.table, [target], rows).column(target)
+    usable = np.array([value is not None and str(value).strip() != "" for value in values], dtype=bool)
+    rows = rows[usable] if len(rows) else rows
+    labels = [str(value).strip() for value, keep in zip(values, usable, strict=True) if keep]
+    groups = rows.copy()
+    if group is not None:
+        names = Rows(dataset.table, [group], rows).column(group)
+        _, groups = np.unique(np.array([str(name) for name in names]), return_inverse=True)
+    inputs = Rows(dataset.table, [column.name for column in dataset.schema.inputs], rows)
+    return Examples(inputs=inputs, targets={target: labels}, rows=rows, groups=groups)
+
+
+def learn(targets: Sequence[Any]) -> Spec:
+    """The classes in order of their names, and how many training examples each has."""
+    counts = Counter(str(target) for target in targets)
+    classes = sorted(counts)
+    return {"classes": classes, "counts": [counts[name] for name in classes]}
+
+
+def encode(targets: Sequence[Any], spec: Spec) -> np.ndarray:
+    """Class numbers [n] int64; -1 for a class that the training split did not have."""
+    number = {name: i for i, name in enumerate(spec["classes"])}
+    return np.array([number.get(str(target), -1) for target in targets], dtype=np.int64)
+
+
+def head(width: int, spec: Spec) -> Any:
+    """A linear layer to one logit per class, started at zero so that training starts from equal odds."""
+    from torch import nn
+
+    layer = nn.Linear(width, len(spec["classes"]))
+    nn.init.zeros_(layer.weight)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def loss(outputs: Any, targets: Any, spec: Spec, *, smoothing: float = 0.0, class_weights: Any = None) -> Any:
+    """Cross-entropy per example [B], with label smoothing (Szegedy et al. 2016, section 7)."""
+    from torch.nn import functional
+
+    return functional.cross_entropy(
+        outputs.float(), targets, weight=class_weights, label_smoothing=smoothing, reduction="none"
+    )
+
+
+def infer(call: Call, batch: Mapping[str, np.ndarray], output: str) -> np.ndarray:
+    """Logits [B, classes] from one call of the graph `forward`."""
+    return call("forward", batch)[output]
+
+
+def decode(outputs: np.ndarray, spec: Spec) -> list[dict[str, Any]]:
+    """The likeliest class, its probability, and every class's."""
+    outputs = np.asarray(outputs, dtype=np.float64)
+    shifted = np.exp(outputs - outputs.max(axis=1, keepdims=True))
+    probabilities = shifted / shifted.sum(axis=1, keepdims=True)
+    classes = spec["classes"]
+    return [
+        {
+            "label": classes[best],
+            "probability": float(row[best]),
+            "probabilities": dict(zip(classes, row.tolist(), strict=True)),
+        }
+        for row, best in zip(probabilities, probabilities.argmax(axis=1).tolist(), strict=True)
+    ]
+
+
+def trivial(spec: Spec) -> np.ndarray:
+    """Log frequencies [classes] of the training split: the majority class always wins."""
+    counts = np.asarray(spec["counts"], dtype=np.float64)
+    return np.log(counts / counts.sum()).astype(np.float32)
+
+
+def fit_linear(features: Any, targets: np.ndarray, spec: Spec, *, strength: float, seed: int) -> Any:
+    """Logistic regression: (weight [classes, width], bias [classes]) as float32.
+
+    features: [n, width], dense or CSR. strength: the inverse of the L2 penalty (scikit-learn's C). Dense features are
+    solved jointly (multinomial, L-BFGS); sparse ones class against the rest in the dual (Yu, Huang and Lin 2011), whose
+    cost grows with the non-zeros instead of classes times width.
+    """
+    from scipy import sparse
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.multiclass import OneVsRestClassifier
+
+    number = len(spec["classes"])
+    weight = np.zeros((number, features.shape[1]), dtype=np.float32)
+    bias = np.full(number, -20.0, dtype=np.float32)  # a class without rows never wins
+    present = np.unique(targets)
+    if len(present) == 1:
+        bias[present[0]] = 0.0
+        return weight, bias
+    if sparse.issparse(features):
+        solver = LogisticRegression(C=strength, solver="liblinear", dual=True, max_iter=60, tol=0.01, random_state=seed)
+        model = OneVsRestClassifier(solver) if len(present) > 2 else solver
+    else:
+        model = LogisticRegression(C=strength, max_iter=500, random_state=seed)
+    model.fit(features, targets)
+    if isinstance(model, OneVsRestClassifier):
+        weight[present] = np.vstack([part.coef_[0] for part in model.estimators_])
+        bias[present] = [part.intercept_[0] for part in model.estimators_]
+    elif len(present) == 2:
+        # One column of log-odds becomes two logits whose difference it is.
+        weight[present] = np.vstack([-model.coef_[0] / 2, model.coef_[0] / 2])
+        bias[present] = [-model.intercept_[0] / 2, model.intercept_[0] / 2]
+    else:
+        weight[present] = model.coef_
+        bias[present] = model.intercept_
+    return weight, bias
+
+
+def same(answer: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether both name the same class."""
+    return bool(answer.get("label") == other.get("label"))
+
+
+def audit(targets: Sequence[Any], rows: Sequence[int]) -> list[Finding]:
+    """Classes with too few examples, and imbalance."""
+    counts = Counter(str(target) for target in targets)
+    if not counts:
+        return []
+    findings = []
+    rare = {name: count for name, count in sorted(counts.items(), key=lambda item: item[1]) if count < 10}
+    if rare:
+        findings.append(
+            Finding(
+                code="audit.rare-class",
+                severity="warning",
+                message=f"{len(rare)} of {len(counts)} classes have fewer than 10 rows: "
+                + ", ".join(f"{name!r} {count}" for name, count in list(rare.items())[:8])
+                + (", …" if len(rare) > 8 else "."),
+                advice="Label more rows of these classes, or merge them with a class that is answered in the same way.",
+                count=sum(rare.values()),
+                rows=tuple(row for target, row in zip(targets, rows, strict=True) if str(target) in rare)[:1000],
+                details={"classes": rare},
+            )
+        )
+    name, most = counts.most_common(1)[0]
+    share, even = most / sum(counts.values()), 1 / len(counts)
+    if share > max(0.6, 3 * even) and len(counts) > 1:
+        findings.append(
+            Finding(
+                code="audit.imbalance",
+                severity="note",
+                message=f"{share:.1%} of the rows are {name!r}; always answering that would score {share:.1%} accuracy.",
+                advice="Judge by macro_f1, or by recall for the classes that matter, beside accuracy.",
+                count=most,
+                details={"share": share, "class": name},
+            )
+        )
+    return findings
+
+
+def figures(
+    examples: Examples, answers: Sequence[dict[str, Any]], target: str, spec: Spec, *, mistakes: int = 30
+) -> dict[str, Any]:
+    """The confusion matrix, the reliability bins, and the most confident mistakes."""
+    labels = list(spec["classes"])
+    number = {name: i for i, name in enumerate(labels)}
+    targets = examples.targets[target]
+    for name in sorted(
+        set(targets) - set(labels)
+    ):  # a class that training never saw still counts as a row of the matrix
+        number[name] = len(labels)
+        labels.append(name)
+    matrix = np.zeros((len(labels), len(labels)), dtype=int)
+    bins = np.zeros((BINS, 3))
+    wrong = []
+    for i, (answer, expected) in enumerate(zip(answers, targets, strict=True)):
+        if "label" not in answer:
+            continue
+        matrix[number[expected], number[answer["label"]]] += 1
+        right = answer["label"] == expected
+        bins[_bin(answer["probability"])] += (1, answer["probability"], right)
+        if not right:
+            wrong.append((answer["probability"], i))
+    wrong.sort(reverse=True)
+    return {
+        "confusion": {"labels": labels, "matrix": matrix.tolist()},
+        "reliability": [
+            {"low": i / BINS, "high": (i + 1) / BINS, "n": int(n), "confidence": total / n, "accuracy": right / n}
+            for i, (n, total, right) in enumerate(bins)
+            if n
+        ],
+        "mistakes": [
+            {
+                "row": int(examples.rows[i]),
+                "inputs": {name: str(value)[:600] for name, value in examples.inputs[i].items()},
+                "expected": targets[i],
+                "answered": answers[i]["label"],
+                "probability": probability,
+            }
+            for probability, i in wrong[:mistakes]
+        ],
+    }
+
+
+def _bin(probability: float) -> int:
+    return min(BINS - 1, int(probability * BINS))
+
+
+def _correct(answers: Sequence[dict[str, Any]], targets: Sequence[Any], spec: Spec, for_class: Any) -> np.ndarray:
+    right = [answer.get("label") == target for answer, target in zip(answers, targets, strict=True)]
+    return np.column_stack([np.array(right, dtype=np.float64), np.ones(len(right))])
+
+
+def _recall(answers: Sequence[dict[str, Any]], targets: Sequence[Any], spec: Spec, for_class: Any) -> np.ndarray:
+    of_class = np.array([target == for_class for target in targets], dtype=np.float64)
+    named = np.array([answer.get("label") == for_class for answer in answers], dtype=np.float64)
+    return np.column_stack([of_class * named, of_class])
+
+
+def _precision(answers: Sequence[dict[str, Any]], targets: Sequence[Any], spec: Spec, for_class: Any) -> np.ndarray:
+    of_class = np.array([target == for_class for target in targets], dtype=np.float64)
+    named = np.array([answer.get("label") == for_class for answer in answers], dtype=np.float64)
+    return np.column_stack([of_class * named, named])
+
+
+def _f1_parts(answers: Sequence[dict[str, Any]], targets: Sequence[Any], spec: Spec, for_class: Any) -> np.ndarray:
+    """Per class: hits, answers, targets [n, 3 · classes]. Classes that only the targets have count too."""
+    classes = sorted(set(spec["classes"]) | set(targets))
+    number = {name: i for i, name in enumerate(classes)}
+    parts = np.zeros((len(targets), 3, len(classes)))
+    for i, (answer, target) in enumerate(zip(answers, targets, strict=True)):
+        parts[i, 2, number[target]] = 1
+        if "label" in answer:
+            parts[i, 1, number[answer["label"]]] = 1
+            parts[i, 0, number[target]] = answer["label"] == target
+    return parts.reshape(len(targets), -1)
+
+
+def _macro_f1(sums: np.ndarray) -> np.ndarray:
+    hits, named, of_class = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1), -2, 0)
+    total = named + of_class
+    f1 = np.divide(2 * hits, total, out=np.zeros_like(total), where=total > 0)
+    present = total > 0  # a class that neither side names has no F1
+    return np.asarray(f1.sum(-1) / np.maximum(1, present.sum(-1)))
+
+
+def _log_losses(answers: Sequence[dict[str, Any]], targets: Sequence[Any], spec: Spec, for_class: Any) -> np.ndarray:
+    given = [answer.get("probabilities", {}).get(target, 0.0) for answer, target in zip(answers, targets, strict=True)]
+    # 1e-15 as in scikit-learn: one impossible answer must not make the mean infinite.
+    return np.column_stack([-np.log(np.clip(given, 1e-15, 1.0)), np.ones(len(given))])
+
+
+def _calibration_parts(
+    answers: Sequence[dict[str, Any]], targets: Sequence[Any], spec: Spec, for_class: Any
+) -> np.ndarray:
+    parts = np.zeros((len(targets), 2, BINS))
+    for i, (answer, target) in enumerate(zip(answers, targets, strict=True)):
+        probability = answer.get("probability", 0.0)
+        parts[i, 0, _bin(probability)] = probability - (answer.get("label") == target)
+        parts[i, 1, _bin(probability)] = 1
+    return parts.reshape(len(targets), -1)
+
+
+def _expected_calibration_error(sums: np.ndarray) -> np.ndarray:
+    gap, number = np.moveaxis(sums.reshape(*sums.shape[:-1], 2, -1), -2, 0)
+    return np.asarray(np.abs(gap).sum(-1) / np.maximum(1, number.sum(-1)))
+
+
+def _ratio(sums: np.ndarray) -> np.ndarray:
+    trials = sums[..., 1]
+    return np.divide(sums[..., 0], trials, out=np.full_like(trials, np.nan), where=trials > 0)
+
+
+METRICS: Mapping[str, Metric] = {
+    "accuracy": Metric("", "higher", True, False, _correct, _ratio),
+    "macro_f1": Metric("", "higher", False, False, _f1_parts, _macro_f1),
+    "recall": Metric("", "higher", True, True, _recall, _ratio),
+    "precision": Metric("", "higher", True, True, _precision, _ratio),
+    "log_loss": Metric("nats", "lower", False, False, _log_losses, _ratio),
+    "calibration_error": Metric("", "lower", False, False, _calibration_parts, _expected_calibration_error),
+}

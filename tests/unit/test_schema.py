@@ -1,0 +1,120 @@
+"""What each column is, and which are the inputs and the target."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from sartor.data.schema import NESTED, infer
+from sartor.errors import InputError, Problems
+
+TEXTS = [f"where is my parcel number {i}, please" for i in range(40)]
+INTENTS = [f"intent_{i % 5}" for i in range(40)]
+
+
+def table(**columns: list[Any]) -> pa.Table:
+    made = {name: pa.array(values) for name, values in columns.items()}
+    return pa.table({n: a.cast(pa.large_string()) if pa.types.is_string(a.type) else a for n, a in made.items()})
+
+
+def roles(made: pa.Table, **asked: Any) -> dict[str, str]:
+    schema, _ = infer(made, **asked)
+    return {column.name: column.role for column in schema.columns}
+
+
+def code_of(made: pa.Table, **asked: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        infer(made, **asked)
+    return caught.value.code
+
+
+def test_a_name_that_targets_have_decides() -> None:
+    made = table(stars=[str(i % 3) for i in range(40)], Category=INTENTS, message=TEXTS)
+    assert roles(made) == {"stars": "other", "Category": "target", "message": "input"}
+
+
+def test_without_names_the_only_column_of_few_values_is_the_target() -> None:
+    made = table(column_1=[str(i % 4 + 1) for i in range(40)], column_2=TEXTS, column_3=TEXTS[::-1])
+    schema, task = infer(made)
+    assert task == "classify"
+    assert [column.name for column in schema.inputs] == ["column_2", "column_3"]
+    assert schema.targets[0].kind == "label"
+    assert any("few values" in reason for reason in schema.reasons)
+
+
+def test_two_possible_targets_are_named_and_asked_about() -> None:
+    made = table(text=TEXTS, team=INTENTS, urgent=["yes", "no"] * 20)
+    with pytest.raises(InputError, match=r"'team' \(5 values.*'urgent' \(2 values.*--target team") as caught:
+        infer(made)
+    assert caught.value.code == "schema.ambiguous-target"
+    assert roles(made, target="urgent") == {"text": "input", "team": "other", "urgent": "target"}
+
+
+def test_numbers_identifiers_and_nested_values_are_no_inputs_and_it_is_said_why() -> None:
+    made = table(id=list(range(40)), text=TEXTS, price=[i + 0.5 for i in range(40)], label=INTENTS, tags=["[1]"] * 40)
+    made = made.cast(
+        pa.schema([field.with_metadata(NESTED) if field.name == "tags" else field for field in made.schema])
+    )
+    schema, _ = infer(made)
+    assert {column.name: column.kind for column in schema.columns} == {
+        "id": "identifier",
+        "text": "text",
+        "price": "number",
+        "label": "label",
+        "tags": "unknown",
+    }
+    told = "\n".join(schema.reasons)
+    assert all(f"{name!r} is not used" in told for name in ("id", "price", "tags"))
+
+
+def test_given_names_are_checked_all_at_once_with_the_nearest() -> None:
+    made = table(text=TEXTS, label=INTENTS)
+    with pytest.raises(Problems) as caught:
+        infer(made, input=["txt"], target="Label")
+    assert "Did you mean 'text'" in str(caught.value)
+    assert "Did you mean 'label'" in str(caught.value)
+
+
+def test_a_column_cannot_be_both() -> None:
+    assert code_of(table(text=TEXTS, label=INTENTS), input="label", target="label") == "schema.input-is-target"
+
+
+def test_asking_for_a_number_as_input_says_what_can_be_learned_from() -> None:
+    made = table(text=TEXTS, age=list(range(40)), label=INTENTS)
+    with pytest.raises(InputError, match=r"'age'.*Inputs can be: text") as caught:
+        infer(made, input=["text", "age"])
+    assert caught.value.code == "schema.input-kind"
+
+
+def test_short_words_are_text_when_they_are_asked_for_or_alone() -> None:
+    words = [f"word{chr(97 + i % 26)}{chr(97 + i // 26)}" for i in range(40)]
+    made = table(word=words, kind=INTENTS)
+    assert roles(made) == {"word": "input", "kind": "target"}
+    schema, _ = infer(table(word=words, kind=INTENTS, code=words[::-1]), input="word", target="kind")
+    assert schema.inputs[0].kind == "text"
+
+
+def test_a_table_without_text_says_what_is_missing() -> None:
+    made = table(age=list(range(40)), team=INTENTS, urgent=["yes", "no"] * 20)
+    assert code_of(made) == "schema.nothing-to-read"
+    assert code_of(made, target="team") == "schema.no-input"
+
+
+def test_a_target_that_does_not_suit_the_task_is_refused_with_its_values() -> None:
+    made = table(text=TEXTS, label=[f"own {i}" for i in range(40)])
+    with pytest.raises(InputError, match="40 different values in 40 rows") as caught:
+        infer(made)
+    assert caught.value.code == "schema.task-unsuited"
+    assert code_of(table(text=TEXTS, label=["same"] * 40), target="label", task="classify") == "schema.task-unsuited"
+    assert code_of(table(text=TEXTS, label=INTENTS), task="clasify") == "leaf.unknown"
+
+
+def test_texts_alone_have_no_target() -> None:
+    assert code_of(table(text=TEXTS)) == "schema.no-target"
+
+
+def test_an_empty_column_is_named_as_such() -> None:
+    schema, _ = infer(table(text=TEXTS, label=INTENTS, note=[""] * 40))
+    assert "'note' is not used: it is empty." in schema.reasons
