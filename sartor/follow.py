@@ -1,0 +1,218 @@
+"""Follows a plan: folds its steps, reuses every cached prefix, and runs the rest in one child process.
+
+A child that is killed or runs out of memory is an event to handle, not the end of the build.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sartor import bundle as bundles
+from sartor import leaves
+from sartor.bundle import Bundle
+from sartor.data import store
+from sartor.data.dataset import Dataset, Examples, Splits
+from sartor.errors import SartorError
+from sartor.events import Events, event, silent
+from sartor.plan import Plan, keys
+
+
+@dataclass
+class Context:
+    """What a step may use."""
+
+    dataset: Dataset
+    splits: Splits
+    inputs: list[dict[str, str]]
+    targets: dict[str, str]  # target column -> task
+    seed: int
+    folder: Path = Path()  # where the step writes its bundle
+    checkpoints: Path = Path()
+    events: Events = silent
+    notes: dict[str, Any] = field(default_factory=dict)
+    _examples: dict[str, Examples] = field(default_factory=dict)
+
+    def examples(self, split: str) -> Examples:
+        """The examples of a split; of several targets, those of the first decide which rows are in."""
+        if split not in self._examples:
+            target, task = next(iter(self.targets.items()))
+            rows = np.asarray(getattr(self.splits, split))
+            made = leaves.load("task", task).examples(self.dataset, rows, target, group=self.splits.group)
+            self._examples[split] = made
+        return self._examples[split]
+
+    def note(self, **facts: Any) -> None:
+        """Facts about the step for the journal and the report."""
+        self.notes.update(facts)
+
+    def progress(self, stage: str, *, done: int, total: int, unit: str) -> None:
+        """Says how far the step is."""
+        self.events(event("progress", stage=stage, done=done, total=total, unit=unit))
+
+
+def follow(
+    plan: Plan, *, data: Path, cache: Path, made_of: dict[str, Any], threads: int, events: Events = silent, timeout_s: float | None = None
+) -> Bundle:
+    """The bundle that a plan makes.
+
+    data: the folder of `sartor.data.store`. cache: bundles by key, and the checkpoints of unfinished steps.
+    Raises: InputError `plan.forms`; SartorError `plan.step-failed` when the child ended without its bundle.
+    """
+    plan.check()
+    names = keys(plan, made_of=made_of)
+    done = 0
+    for number, name in enumerate(names, start=1):
+        if _whole(cache / name):
+            done = number
+    if done == len(names):
+        events(event("step", plan=plan.name, step=plan.moves[-1].step, status="cached"))
+        return bundles.load(cache / names[-1])
+    job = {
+        "plan": plan.as_dict(),
+        "keys": names,
+        "first": done,
+        "data": str(data),
+        "cache": str(cache),
+        "threads": threads,
+        "seed": made_of["seed"],
+        "inputs": made_of["inputs"],
+        "targets": made_of["targets"],
+    }
+    cache.mkdir(parents=True, exist_ok=True)
+    bundles.sweep(cache)
+    code, last = _run_child(job, cache, events, timeout_s)
+    if not _whole(cache / names[-1]):
+        step = plan.moves[min(last, len(plan.moves) - 1)].step
+        raise SartorError("plan.step-failed", step=step, plan=plan.name, why=_why(code, cache))
+    return bundles.load(cache / names[-1])
+
+
+def run_steps(job: dict[str, Any], events: Events) -> None:
+    """The child's work: every step from `first` on, each prefix written whole into the cache."""
+    dataset, splits = store.load(Path(job["data"]))
+    plan, cache = Plan.from_dict(job["plan"]), Path(job["cache"])
+    ctx = Context(dataset, splits, job["inputs"], job["targets"], job["seed"], events=events)
+    before = bundles.load(cache / job["keys"][job["first"] - 1]) if job["first"] else None
+    for move, name in list(zip(plan.moves, job["keys"], strict=True))[job["first"] :]:
+        step = leaves.load("step", move.step)
+        events(event("step", plan=plan.name, step=move.step, status="start"))
+        began = time.monotonic()
+        ctx.notes = {}
+        ctx.checkpoints = cache / f"{name}.checkpoints"
+        with bundles.writing(cache / name) as ctx.folder:
+            changes = step.run(before, ctx, **step.resolve(dict(move.arguments), ctx))
+            meta = _meta(before, changes, job)
+            if before is not None:
+                _inherit(before, ctx.folder, meta)
+            bundles.write_json(ctx.folder / "bundle.json", meta)
+            seconds = time.monotonic() - began
+            bundles.write_json(ctx.folder / "step.json", {"move": move.as_dict(), "seconds": seconds, "notes": ctx.notes})
+        shutil.rmtree(ctx.checkpoints, ignore_errors=True)
+        events(event("step", plan=plan.name, step=move.step, status="done", seconds=round(seconds, 2)))
+        before = bundles.load(cache / name, check=False)
+
+
+def child_main(job_file: str) -> int:
+    """Entry of the child process: events go to standard output, one JSON object a line."""
+    import os
+
+    import torch
+
+    job = json.loads(Path(job_file).read_text(encoding="utf-8"))
+    torch.set_num_threads(job["threads"])
+    torch.manual_seed(job["seed"])
+    torch.use_deterministic_algorithms(True)
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+    def emit(item: dict[str, Any]) -> None:
+        print(json.dumps(item, ensure_ascii=False, default=str), flush=True)
+
+    try:
+        run_steps(job, emit)
+    except SartorError as error:
+        emit(event("log", level="error", code=error.code, message=str(error)))
+        return error.exit_code
+    return 0
+
+
+def versions() -> dict[str, str]:
+    """Versions of the libraries that decide what a step computes."""
+    found = {}
+    for name in ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "scikit-learn", "numpy", "safetensors"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: float | None) -> tuple[int, int]:
+    """Runs the child and passes its events on; returns its exit code and the number of the last step that began."""
+    file = cache / f"{job['keys'][-1]}.job.json"
+    bundles.write_json(file, job)
+    last = int(job["first"])
+    began = time.monotonic()
+    listen: Callable[[dict[str, Any]], None] = events
+    with (cache / f"{job['keys'][-1]}.stderr").open("wb") as errors:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "sartor.child", str(file)], stdout=subprocess.PIPE, stderr=errors, text=True
+        )
+        assert child.stdout is not None
+        try:
+            for line in child.stdout:
+                try:
+                    item = json.loads(line)
+                except ValueError:
+                    continue  # a library's own print
+                if item.get("event") == "step" and item.get("status") == "start":
+                    last += 1
+                listen(item)
+                if timeout_s is not None and time.monotonic() - began > timeout_s:
+                    child.kill()
+            return child.wait(), max(0, last - 1)
+        except BaseException:
+            child.terminate()
+            child.wait()
+            raise
+        finally:
+            file.unlink(missing_ok=True)
+
+
+def _whole(path: Path) -> bool:
+    return (path / bundles.MANIFEST).is_file() and not bundles.changed(path)
+
+
+def _why(code: int, cache: Path) -> str:
+    newest = max(cache.glob("*.stderr"), key=lambda path: path.stat().st_mtime, default=None)
+    lines = newest.read_text(encoding="utf-8", errors="replace").strip().splitlines() if newest else []
+    said = lines[-1] if lines else "it said nothing"
+    return f"it was killed by signal {-code} (out of memory?)" if code == -9 else f"exit {code}, {said}"
+
+
+def _meta(before: Bundle | None, changes: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:
+    meta = {"schema": bundles.SCHEMA, "threads": job["threads"]} if before is None else dict(before.meta)
+    return meta | changes
+
+
+def _inherit(before: Bundle, folder: Path, meta: dict[str, Any]) -> None:
+    """Carries over what the step did not write anew; weights and graphs that it replaced stay behind."""
+    for name in before.manifest["files"]:
+        place = folder / name
+        if place.exists() or name in ("bundle.json", "step.json") or name.startswith("runtime/"):
+            continue
+        place.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            place.hardlink_to(before.path / name)
+        except OSError:
+            shutil.copyfile(before.path / name, place)

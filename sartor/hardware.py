@@ -1,0 +1,57 @@
+"""What this machine is: cores, instruction sets, memory. Read, never guessed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
+
+
+def has_bf16() -> bool:
+    """Whether bfloat16 products run in hardware; without, they are slower than float32."""
+    return bool({"avx512_bf16", "amx_bf16"} & flags())
+
+
+def has_vnni() -> bool:
+    """Whether 8-bit products are summed in 32 bits."""
+    return bool({"avx512_vnni", "avx_vnni", "amx_int8"} & flags())
+
+
+@lru_cache
+def flags() -> frozenset[str]:
+    """The processor's flags as Linux names them; empty where they cannot be read."""
+    for line in _cpuinfo():
+        if line.startswith(("flags", "Features")):
+            return frozenset(line.split(":", 1)[1].split())
+    return frozenset()
+
+
+def describe() -> dict[str, Any]:
+    """The machine, for reports and cache keys."""
+    import psutil
+
+    name = next((line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
+    told = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16")
+    return {
+        "cpu": name,
+        "cores": cores(),
+        "isa": [flag for flag in told if flag in flags()],
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+@lru_cache
+def _cpuinfo() -> list[str]:
+    try:
+        return Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return []

@@ -1,0 +1,112 @@
+"""train: tunes all weights by gradient, from wherever the bundle stands."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from sartor import leaves
+
+TAKES = ("weights",)
+GIVES = "weights"
+
+
+def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
+    """Fills in every size that was left out; bf16 only where the processor has the instructions for it."""
+    from sartor.hardware import has_bf16
+
+    return {
+        "epochs": 3,
+        "batch_rows": 32,
+        "batch_units": 4096,
+        "learning_rate": 1e-4,
+        "head_learning_rate": 1e-3,
+        "weight_decay": 0.01,
+        "warmup_share": 0.1,
+        "clip_norm": 1.0,
+        "patience": 2,
+        "label_smoothing": 0.0,
+        "balance": False,
+        "bf16": has_bf16(),
+        **arguments,
+    }
+
+
+def run(bundle: Any, ctx: Any, *, label_smoothing: float, balance: bool, **schedule: Any) -> dict[str, Any]:
+    """The bundle with tuned weights; keeps the epoch that validation likes best. Returns what changes in `bundle.json`.
+
+    balance: weighs classes by the inverse root of their frequency, where the data is imbalanced.
+    """
+    import torch
+
+    from sartor import loop
+    from sartor import model as models
+
+    meta = bundle.meta
+    model = models.load(bundle.path)
+    backbone = leaves.load("backbone", meta["backbone"]["leaf"])
+    processor = backbone.processor(bundle.path, meta["backbone"])
+    train, valid = ctx.examples("train"), ctx.examples("valid")
+    ids, valid_ids = processor.encode(train.inputs), processor.encode(valid.inputs)
+    heads = [(head, leaves.load("task", head["task"])) for head in meta["heads"]]
+    targets = {h["output"]: torch.from_numpy(t.encode(train.targets[h["target"]], h["spec"])) for h, t in heads}
+    weights = {h["output"]: _class_weights(h["spec"]) if balance else None for h, _ in heads}
+
+    def outputs_of(rows: list[list[int]]) -> dict[str, Any]:
+        return model(**{name: torch.from_numpy(array) for name, array in processor.padded(rows).items()})  # type: ignore[no-any-return]
+
+    def objective(positions: np.ndarray) -> Any:
+        outputs = outputs_of([ids[i] for i in positions])
+        index = torch.from_numpy(positions)
+        losses = [
+            task.loss(
+                outputs[head["output"]],
+                targets[head["output"]][index],
+                head["spec"],
+                smoothing=label_smoothing,
+                class_weights=weights[head["output"]],
+            ).mean()
+            for head, task in heads
+        ]
+        return sum(losses)
+
+    def validate() -> dict[str, float]:
+        order = np.argsort([len(row) for row in valid_ids], kind="stable")
+        found: dict[str, list[Any]] = {head["output"]: [None] * len(order) for head, _ in heads}
+        for begin in range(0, len(order), 32):
+            places = order[begin : begin + 32]
+            for name, output in outputs_of([valid_ids[i] for i in places]).items():
+                for place, row in zip(places, output.float().numpy(), strict=True):
+                    found[name][place] = row
+        scores = []
+        for head, task in heads:
+            answers = task.decode(np.stack(found[head["output"]]), head["spec"])
+            metric = task.METRICS[task.PRIMARY]
+            stats = metric.stats(answers, valid.targets[head["target"]], head["spec"], None)
+            score = float(metric.finish(stats.sum(0)))
+            scores.append(score if metric.better == "higher" else -score)
+        return {"valid": float(np.mean(scores))}
+
+    outcome = loop.train(
+        model,
+        objective,
+        np.array([len(row) for row in ids]),
+        schedule=loop.Schedule(**schedule),
+        validate=validate,
+        checkpoints=ctx.checkpoints,
+        seed=ctx.seed,
+        events=ctx.events,
+        stage=f"train {meta['backbone']['ref']}",
+    )
+    ctx.note(curve=outcome.curve, best_epoch=outcome.best_epoch)
+    models.save(model, ctx.folder)
+    return {"backbone": {**meta["backbone"], "owns_weights": True}}
+
+
+def _class_weights(spec: dict[str, Any]) -> Any:
+    import torch
+
+    counts = np.maximum(1, np.asarray(spec["counts"], dtype=np.float64))
+    weights = 1 / np.sqrt(counts)
+    return torch.tensor(weights / np.average(weights, weights=counts), dtype=torch.float32)

@@ -1,0 +1,71 @@
+"""A bundle is whole or absent, and a changed byte is refused by name."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from sartor import bundle as bundles
+from sartor.errors import InputError
+
+
+def make(path):
+    with bundles.writing(path) as folder:
+        bundles.write_json(folder / "bundle.json", {"schema": bundles.SCHEMA, "form": "graphs"})
+        (folder / "runtime").mkdir()
+        (folder / "runtime" / "model.bin").write_bytes(b"12345678")
+        (folder / "report.json").write_text("{}", encoding="utf-8")
+    return path
+
+
+def test_written_bundle_opens_and_counts_only_deployed_bytes(tmp_path):
+    bundle = bundles.load(make(tmp_path / "b"))
+    assert bundle.form == "graphs"
+    assert bundle.deployed_bytes() == 8 + (tmp_path / "b" / "bundle.json").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("harm", "said"),
+    [
+        (lambda b: (b / "runtime" / "model.bin").write_bytes(b"12345679"), "runtime/model.bin was changed"),
+        (lambda b: (b / "runtime" / "model.bin").unlink(), "runtime/model.bin is missing"),
+        (lambda b: (b / "extra.txt").write_text("x"), "extra.txt was added"),
+        (lambda b: (b / "bundle.json").write_text("{}"), "bundle.json was changed"),
+        (lambda b: (b / bundles.MANIFEST).write_text("{"), "MANIFEST.json was changed"),
+    ],
+)
+def test_changed_bundle_is_refused_by_name(tmp_path, harm, said):
+    path = make(tmp_path / "b")
+    harm(path)
+    with pytest.raises(InputError, match=said) as caught:
+        bundles.load(path)
+    assert caught.value.code == "bundle.changed"
+
+
+def test_manifest_may_not_name_a_file_outside(tmp_path):
+    path = make(tmp_path / "b")
+    manifest = json.loads((path / bundles.MANIFEST).read_text())
+    manifest["files"]["../secret"] = {"sha256": "0", "bytes": 1}
+    (path / bundles.MANIFEST).write_text(json.dumps(manifest))
+    with pytest.raises(InputError) as caught:
+        bundles.load(path)
+    assert caught.value.code == "bundle.path"
+
+
+def test_interrupted_write_leaves_the_old_bundle_and_no_rest(tmp_path):
+    path = make(tmp_path / "b")
+    before = bundles.load(path).digest
+    with pytest.raises(RuntimeError), bundles.writing(path) as folder:
+        (folder / "bundle.json").write_text("half")
+        raise RuntimeError("killed")
+    assert bundles.load(path).digest == before
+    assert [item.name for item in tmp_path.iterdir()] == ["b"]
+
+
+def test_deployed_files_alone_are_a_bundle(tmp_path):
+    bundle = bundles.load(make(tmp_path / "b"))
+    bundles.copy_deployed(bundle, tmp_path / "deployed")
+    alone = bundles.load(tmp_path / "deployed")
+    assert not (tmp_path / "deployed" / "report.json").exists()
+    assert alone.digest == bundle.digest
