@@ -62,7 +62,14 @@ class Context:
 
 
 def follow(
-    plan: Plan, *, data: Path, cache: Path, made_of: dict[str, Any], threads: int, events: Events = silent, timeout_s: float | None = None
+    plan: Plan,
+    *,
+    data: Path,
+    cache: Path,
+    made_of: dict[str, Any],
+    threads: int,
+    events: Events = silent,
+    timeout_s: float | None = None,
 ) -> Bundle:
     """The bundle that a plan makes.
 
@@ -117,7 +124,9 @@ def run_steps(job: dict[str, Any], events: Events) -> None:
                 _inherit(before, ctx.folder, meta)
             bundles.write_json(ctx.folder / "bundle.json", meta)
             seconds = time.monotonic() - began
-            bundles.write_json(ctx.folder / "step.json", {"move": move.as_dict(), "seconds": seconds, "notes": ctx.notes})
+            bundles.write_json(
+                ctx.folder / "step.json", {"move": move.as_dict(), "seconds": seconds, "notes": ctx.notes}
+            )
         shutil.rmtree(ctx.checkpoints, ignore_errors=True)
         events(event("step", plan=plan.name, step=move.step, status="done", seconds=round(seconds, 2)))
         before = bundles.load(cache / name, check=False)

@@ -37,8 +37,21 @@ def describe() -> dict[str, Any]:
     """The machine, for reports and cache keys."""
     import psutil
 
-    name = next((line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine())
-    told = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "avx_vnni", "amx_bf16", "amx_int8", "asimd", "i8mm", "bf16")
+    name = next(
+        (line.split(":", 1)[1].strip() for line in _cpuinfo() if line.startswith("model name")), platform.machine()
+    )
+    told = (
+        "avx2",
+        "avx512f",
+        "avx512_vnni",
+        "avx512_bf16",
+        "avx_vnni",
+        "amx_bf16",
+        "amx_int8",
+        "asimd",
+        "i8mm",
+        "bf16",
+    )
     return {
         "cpu": name,
         "cores": cores(),

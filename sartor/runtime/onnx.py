@@ -130,7 +130,7 @@ def _export(model: Any, target: Path, sample: Mapping[str, np.ndarray], *, dynam
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         if dynamo:
-            shapes = tuple({axis: torch.export.Dim.DYNAMIC for axis in free[name]} for name in names)
+            shapes = tuple(dict.fromkeys(free[name], torch.export.Dim.DYNAMIC) for name in names)
             program = torch.onnx.export(
                 wrapper,
                 arguments,

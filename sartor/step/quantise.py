@@ -27,7 +27,9 @@ def run(bundle: Any, ctx: Any, *, precision: str, reduce_range: bool, per_channe
     target.parent.mkdir(parents=True, exist_ok=True)
     body = meta["backbone"]
     fused = target.with_name("fused.onnx")
-    counts = runtime.fuse(source, fused, family=str(body.get("family")), heads=body.get("heads") or 0, width=body.get("width") or 0)
+    counts = runtime.fuse(
+        source, fused, family=str(body.get("family")), heads=body.get("heads") or 0, width=body.get("width") or 0
+    )
     record["fused"] = counts
     if precision == "int8":
         runtime.quantise_dynamic(fused, target, reduce_range=reduce_range, per_channel=per_channel)

@@ -26,9 +26,7 @@ def run(bundle: Any, ctx: Any, *, backbone: str, leaf: str = "hub", max_tokens: 
         heads.append({"target": target, "task": task, "output": f"output_{number}", "spec": spec})
     columns = [column["name"] for column in ctx.inputs]
     body = leaves.load("backbone", leaf)
-    meta = body.start(
-        backbone, ctx.folder, columns=columns, inputs=train.inputs, seed=ctx.seed, max_tokens=max_tokens
-    )
+    meta = body.start(backbone, ctx.folder, columns=columns, inputs=train.inputs, seed=ctx.seed, max_tokens=max_tokens)
     if body.TRAINS == "gradient":
         lengths = body.processor(ctx.folder, meta).length(list(train.inputs))
         ctx.note(tokens_p50=float(np.median(lengths)), truncated=float(np.mean(lengths >= max_tokens)))

@@ -162,7 +162,7 @@ def audit(targets: Sequence[Any], rows: Sequence[int]) -> list[Finding]:
         )
     name, most = counts.most_common(1)[0]
     share, even = most / sum(counts.values()), 1 / len(counts)
-    if share > max(0.6, 3 * even) and len(counts) > 1:
+    if share > min(0.9, max(0.6, 3 * even)) and len(counts) > 1:
         findings.append(
             Finding(
                 code="audit.imbalance",

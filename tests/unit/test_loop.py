@@ -79,7 +79,9 @@ def test_stopped_at_any_batch_it_ends_with_the_same_bits(tmp_path):
     for a, b in zip(undisturbed.state_dict().values(), resumed.state_dict().values(), strict=True):
         assert torch.equal(a, b)
     assert again.best_score == outcome.best_score
-    assert [(r["train_loss"], r["valid"]) for r in again.curve] == [(r["train_loss"], r["valid"]) for r in outcome.curve]
+    assert [(r["train_loss"], r["valid"]) for r in again.curve] == [
+        (r["train_loss"], r["valid"]) for r in outcome.curve
+    ]
     assert [item["checkpoint"] for item in heard if item.get("status") == "resumed"]
 
 

@@ -699,7 +699,7 @@ def test_validation_outside_the_interval_of_test_is_said() -> None:
     report = support()
     assert "disagree" not in read(render(report)).text
     report["values"][0] |= {"measured": 0.88, "low": 0.85, "high": 0.905}
-    assert "Validation and test disagree: Accuracy was 0.940 on validation" in read(render(report)).text
+    assert "Validation and test disagree: accuracy was 0.940 on validation" in read(render(report)).text
 
 
 def test_many_classes_show_the_most_confused_and_every_row_still_sums() -> None:
@@ -772,24 +772,25 @@ def places(item: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
 
 def test_any_part_may_be_missing_or_odd() -> None:
     whole = sentiment_missed()
-    whole["figures"]["label"]["confusion"]["labels"] = ["negative", "positive"]
+    whole["candidates"] = whole["candidates"][3:5]
     seen = list(places(whole))
     assert len(seen) > 150
-    odd = [None, [], {}, "odd", -1, float("nan"), float("inf"), [None, 3, "x", []], {"x": {"y": [1]}}, 10**400]
+    odd = [None, [], {}, "odd", -1, float("nan"), float("inf"), [None, 3, "x", []], {"x": {"y": [1]}}, 10**400, True]
     for i, path in enumerate(seen):
-        for wrong in (odd[i % len(odd)], odd[(i * 7 + 3) % len(odd)]):
-            report = copy.deepcopy(whole)
-            inner: Any = report
-            for step in path[:-1]:
-                inner = inner[step]
-            inner[path[-1]] = wrong
-            read(render(report))
-        missing = copy.deepcopy(whole)
-        inner = missing
+        report, missing = copy.deepcopy(whole), copy.deepcopy(whole)
+        inner, other = report, missing
         for step in path[:-1]:
-            inner = inner[step]
-        del inner[path[-1]]
-        read(render(missing))
+            inner, other = inner[step], other[step]
+        inner[path[-1]] = odd[i % len(odd)]
+        del other[path[-1]]
+        read(render(report))
+        render(missing)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    report = {"needs": [need("size <= 40 MB", "size", "<=", np.int64(40), "met", np.float32(24.5), 24.5, 24.5)]}
+    text = read(render(report)).text
+    assert "15.5\u00a0MB to spare" in text
 
 
 def test_sections_are_left_out_when_there_is_nothing_to_show() -> None:

@@ -1,0 +1,39 @@
+"""Small real inputs that the tests share."""
+
+from __future__ import annotations
+
+import csv
+import os
+import random
+
+import pytest
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+_GOOD = ["loved", "great", "brilliant", "wonderful", "superb", "charming", "delightful", "excellent", "moving", "funny"]
+_BAD = ["hated", "awful", "boring", "terrible", "dreadful", "clumsy", "tedious", "poor", "lifeless", "stupid"]
+_THINGS = ["film", "acting", "plot", "script", "ending", "cast", "music", "dialogue", "story", "camera", "pace", "cut"]
+
+
+def opinions(rows: int, seed: int) -> list[tuple[str, str]]:
+    """Short opinions whose words give the label, with one in twenty said the other way round."""
+    rng = random.Random(seed)
+    made = []
+    for number in range(rows):
+        good = rng.random() < 0.5
+        words = _GOOD if good else _BAD
+        text = f"{number} the {rng.choice(_THINGS)} was {rng.choice(words)} and the {rng.choice(_THINGS)} {rng.choice(words)}"
+        label = good if rng.random() > 0.05 else not good
+        made.append((text, "positive" if label else "negative"))
+    return made
+
+
+@pytest.fixture(scope="session")
+def opinions_csv(tmp_path_factory):
+    """A CSV with a header, 400 rows, two classes."""
+    path = tmp_path_factory.mktemp("data") / "opinions.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows(opinions(400, 0))
+    return path

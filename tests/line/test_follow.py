@@ -1,0 +1,135 @@
+"""Following a plan from rows to a bundle that answers, for every kind of candidate."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from sartor import bundle as bundles
+from sartor import follow, predict
+from sartor.data import read, split, store
+from sartor.errors import InputError
+from sartor.plan import Move, Plan
+from sartor.task import classify
+
+PLANS = {
+    "majority": [Move("start", {"backbone": "trivial", "leaf": "trivial"}), Move("fit", {}), Move("export", {})],
+    "ngram": [Move("start", {"backbone": "ngram", "leaf": "ngram"}), Move("fit", {}), Move("export", {})],
+    "frozen": [Move("start", {"backbone": "minilm", "max_tokens": 32}), Move("fit", {}), Move("export", {})],
+    "tuned": [
+        Move("start", {"backbone": "minilm", "max_tokens": 32}),
+        Move("fit", {}),
+        Move("train", {"epochs": 1}),
+        Move("export", {}),
+        Move("quantise", {}),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def built(opinions_csv, tmp_path_factory):
+    """Every plan followed once: (bundles by name, test examples, settings)."""
+    folder = tmp_path_factory.mktemp("build")
+    dataset = read.read(str(opinions_csv))
+    splits = split.split(dataset, target="label", task="classify")
+    store.save(dataset, splits, folder / "data")
+    made_of = {
+        "seed": 0,
+        "inputs": [{"name": column.name, "kind": column.kind} for column in dataset.schema.inputs],
+        "targets": {"label": "classify"},
+        "fingerprint": dataset.fingerprint,
+        "rule": splits.rule,
+        "versions": follow.versions(),
+    }
+    settings = {"data": folder / "data", "cache": folder / "cache", "made_of": made_of, "threads": 2}
+    found = {name: follow.follow(Plan(name, tuple(moves)), **settings) for name, moves in PLANS.items()}
+    return found, classify.examples(dataset, splits.test, "label"), settings
+
+
+def accuracy(bundle, test):
+    answers = predict.load(bundle.path).predict(list(test.inputs))
+    return np.mean([a["label"] == t for a, t in zip(answers, test.targets["label"], strict=True)])
+
+
+@pytest.mark.parametrize("name", ["ngram", "frozen", "tuned"])
+def test_a_candidate_beats_the_majority(built, name):
+    found, test, _ = built
+    assert accuracy(found[name], test) > accuracy(found["majority"], test) + 0.2
+
+
+@pytest.mark.parametrize("name", list(PLANS))
+def test_answers_do_not_depend_on_the_rows_beside_them(built, name):
+    found, test, _ = built
+    predictor = predict.load(found[name].path)
+    rows = [*list(test.inputs)[:13], {"text": "x"}, {"text": ""}, {"text": "fine " * 60}]
+    single = [predictor.predict([row])[0]["probabilities"] for row in rows]
+    for size in (4, 16):
+        for begin in range(0, len(rows), size):
+            together = predictor.answer([predictor.prepare(row) for row in rows[begin : begin + size]])
+            for answer, alone in zip(together, single[begin : begin + size], strict=True):
+                assert answer["probabilities"] == pytest.approx(alone, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["majority", "ngram", "frozen"])
+def test_float_graphs_answer_as_torch_does(built, name):
+    found, test, _ = built
+    rows = list(test.inputs)[:40]
+    served = predict.load(found[name].path).predict(rows)
+    trained = predict.load(found[name].path, runtime="torch").predict(rows)
+    for one, other in zip(served, trained, strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
+
+
+def test_plans_that_begin_alike_share_their_prefix(built):
+    found, _, settings = built
+    heard = []
+    follow.follow(Plan("frozen", tuple(PLANS["frozen"])), **settings, events=heard.append)
+    assert [item["status"] for item in heard] == ["cached"]
+    more = Plan("frozen int8", (*PLANS["frozen"], Move("quantise", {})))
+    heard.clear()
+    smaller = follow.follow(more, **settings, events=heard.append)
+    assert [item["step"] for item in heard if item.get("status") == "start"] == ["quantise"]
+    assert smaller.deployed_bytes() < 0.35 * found["frozen"].deployed_bytes()
+
+
+def test_a_corrupt_cached_prefix_is_made_again(built):
+    _, _, settings = built
+    plan = Plan("ngram", tuple(PLANS["ngram"]))
+    before = follow.follow(plan, **settings)
+    (before.path / "processor" / "idf.npy").write_bytes(b"broken")
+    after = follow.follow(plan, **settings)
+    assert not bundles.changed(after.path)
+    assert after.digest == before.digest if before.path != after.path else True
+
+
+def test_same_plan_and_seed_give_bit_equal_weights(built, tmp_path):
+    found, _, settings = built
+    again = follow.follow(Plan("tuned", tuple(PLANS["tuned"])), **settings | {"cache": tmp_path / "other"})
+    one, other = (b.manifest["files"]["model.safetensors"]["sha256"] for b in (found["tuned"], again))
+    assert one == other
+
+
+def test_bundle_of_an_encoder_opens_in_transformers(built):
+    transformers = pytest.importorskip("transformers")
+    found, _, _ = built
+    model = transformers.AutoModel.from_pretrained(found["tuned"].path, local_files_only=True)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(found["tuned"].path / "processor", local_files_only=True)
+    states = model(**tokenizer("the plot was superb", return_tensors="pt")).last_hidden_state
+    assert states.shape[-1] == model.config.hidden_size
+
+
+def test_frozen_bundle_names_its_base_weights_instead_of_copying_them(built):
+    found, _, _ = built
+    meta = json.loads((found["frozen"].path / "bundle.json").read_text())
+    assert meta["backbone"]["sha256"]
+    assert (found["frozen"].path / "model.safetensors").stat().st_size < 100_000
+
+
+def test_a_list_of_steps_that_cannot_work_is_refused_before_any_compute(tmp_path):
+    plan = Plan("wrong", (Move("start", {"backbone": "trivial", "leaf": "trivial"}), Move("quantise", {})))
+    with pytest.raises(InputError) as caught:
+        follow.follow(plan, data=tmp_path, cache=tmp_path / "cache", made_of={"seed": 0}, threads=1)
+    assert caught.value.code == "plan.forms"
+    assert not (tmp_path / "cache").exists()
