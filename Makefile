@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test lint format docs clean bench-quality bench-train bench-serve bench-survive
+.PHONY: install test lint format clean
 
 install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -12,9 +12,6 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[train,dev]"
 	touch $@
-
-demo: install  ## build examples/support to a proven model and its report
-	$(BIN)/sartor build examples/support/needs.yaml --out runs/support
 
 test: install  ## everything that must hold
 	$(BIN)/pytest
@@ -27,9 +24,6 @@ lint: install
 format: install
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
-
-bench-%: install  ## measure (needs DATA=folder of data sets); resumes where it stopped
-	$(BIN)/python -m bench.$*
 
 clean:
 	rm -rf runs build dist *.egg-info

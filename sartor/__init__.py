@@ -1,6 +1,6 @@
 """Sartor: from labelled data and a need to a model that is proven to meet it.
 
-Importing the package does nothing else: the two public functions import what they need when they are called.
+Importing the package does nothing else: `load` imports what it needs when it is called.
 """
 
 from __future__ import annotations
@@ -8,18 +8,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "build", "load"]
+__all__ = ["__version__", "load"]
 
 if TYPE_CHECKING:
-    from sartor.api import build
     from sartor.predict import load
 
 
 def __getattr__(name: str) -> Any:
-    if name == "build":
-        from sartor.api import build
-
-        return build
     if name == "load":
         from sartor.predict import load
 

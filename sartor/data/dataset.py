@@ -89,24 +89,24 @@ class Rows(Sequence[dict[str, Any]]):
     def __init__(self, table: pa.Table, columns: Sequence[str], index: np.ndarray) -> None:
         self.table = table.select(list(columns))
         self.columns = tuple(columns)
-        self.index = np.asarray(index, dtype=np.int64)
+        self.numbers = np.asarray(index, dtype=np.int64)
 
     def __len__(self) -> int:
-        return len(self.index)
+        return len(self.numbers)
 
     def __getitem__(self, item: Any) -> Any:
         if isinstance(item, slice):
-            return Rows(self.table, self.columns, self.index[item])
-        row = int(self.index[item])
+            return Rows(self.table, self.columns, self.numbers[item])
+        row = int(self.numbers[item])
         return {name: self.table.column(name)[row].as_py() for name in self.columns}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for start in range(0, len(self.index), 1024):
-            yield from self.table.take(pa.array(self.index[start : start + 1024])).to_pylist()
+        for start in range(0, len(self.numbers), 1024):
+            yield from self.table.take(pa.array(self.numbers[start : start + 1024])).to_pylist()
 
     def column(self, name: str) -> list[Any]:
         """The values of one column for these rows, in order."""
-        return self.table.column(name).take(pa.array(self.index)).to_pylist()
+        return self.table.column(name).take(pa.array(self.numbers)).to_pylist()
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class Examples:
 
 def _take(inputs: Sequence[dict[str, Any]], index: np.ndarray) -> Sequence[dict[str, Any]]:
     if isinstance(inputs, Rows):
-        return Rows(inputs.table, inputs.columns, inputs.index[index])
+        return Rows(inputs.table, inputs.columns, inputs.numbers[index])
     return [inputs[int(i)] for i in index]
 
 

@@ -56,9 +56,14 @@ def test_manifest_may_not_name_a_file_outside(tmp_path):
 def test_interrupted_write_leaves_the_old_bundle_and_no_rest(tmp_path):
     path = make(tmp_path / "b")
     before = bundles.load(path).digest
-    with pytest.raises(RuntimeError), bundles.writing(path) as folder:
-        (folder / "bundle.json").write_text("half")
-        raise RuntimeError("killed")
+
+    def half():
+        with bundles.writing(path) as folder:
+            (folder / "bundle.json").write_text("half")
+            raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        half()
     assert bundles.load(path).digest == before
     assert [item.name for item in tmp_path.iterdir()] == ["b"]
 
