@@ -1,0 +1,95 @@
+"""The bounds hold what they promise."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from sartor import bounds
+
+
+@pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (7, 10), (180, 200), (999, 1000)])
+def test_proportion_equals_the_exact_test(successes, trials):
+    ours = bounds.proportion(successes, trials, level=0.95)
+    greater = stats.binomtest(successes, trials, alternative="greater").proportion_ci(0.95, "exact")
+    less = stats.binomtest(successes, trials, alternative="less").proportion_ci(0.95, "exact")
+    assert ours.low == pytest.approx(greater.low, abs=1e-9)
+    assert ours.high == pytest.approx(less.high, abs=1e-9)
+
+
+def test_proportion_is_wrong_at_most_one_time_in_twenty():
+    rng = np.random.default_rng(0)
+    for trials in (50, 200, 1000):
+        draws = rng.binomial(trials, 0.9, 4000)
+        wrong = np.mean([bounds.proportion(k, trials).low > 0.9 for k in draws])
+        assert wrong <= 0.057
+
+
+def test_grouped_proportion_is_wider_when_groups_agree_and_alike_when_they_do_not():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(60), 10)
+    alike = np.repeat((rng.random(60) < 0.8).astype(float), 10)
+    apart = (rng.random(600) < 0.8).astype(float)
+    ones = np.ones(600)
+    together = bounds.grouped_proportion(alike, ones, groups)
+    single = bounds.proportion(alike.sum(), 600)
+    assert together.low < single.low - 0.03
+    assert bounds.grouped_proportion(apart, ones, groups).low == pytest.approx(
+        bounds.proportion(apart.sum(), 600).low, abs=0.02
+    )
+
+
+def test_fewer_than_twenty_groups_give_no_bound():
+    groups = np.repeat(np.arange(19), 10)
+    assert bounds.grouped_proportion(np.ones(190), np.ones(190), groups) is None
+    assert bounds.bootstrap(np.ones((190, 1)), lambda sums: sums[..., 0], groups=groups) is None
+
+
+def test_bootstrap_of_a_mean_is_close_to_the_t_bound():
+    sample = np.random.default_rng(0).normal(5, 2, 400)
+    found = bounds.bootstrap(np.column_stack([sample, np.ones(400)]), lambda sums: sums[..., 0] / sums[..., 1])
+    expected = bounds.mean(sample)
+    assert found.low == pytest.approx(expected.low, abs=0.03)
+    assert found.high == pytest.approx(expected.high, abs=0.03)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.5])
+def test_the_upper_bound_of_p95_is_wrong_at_most_one_time_in_twenty(correlation):
+    rng = np.random.default_rng(1)
+    truth = np.exp(0.3 * stats.norm.ppf(0.95))
+    wrong, repeats = 0, 600
+    for _ in range(repeats):
+        noise = rng.normal(size=(20, 100)) * np.sqrt(1 - correlation**2)
+        noise[:, 0] /= np.sqrt(1 - correlation**2)
+        for step in range(1, 100):
+            noise[:, step] += correlation * noise[:, step - 1]
+        wrong += bounds.quantile(list(np.exp(0.3 * noise)), q=0.95).high < truth
+    assert wrong / repeats <= 0.057
+
+
+def test_too_few_windows_give_no_bound():
+    assert bounds.quantile([np.ones(100)] * 19, q=0.95) is None
+
+
+def test_holm_rejects_step_by_step():
+    assert bounds.holm([0.01, 0.04, 0.03]) == [True, False, False]
+    assert bounds.holm([0.01, 0.02, 0.04]) == [True, True, True]
+
+
+def test_rows_to_settle_is_the_fewest_that_settle():
+    more = bounds.rows_to_settle(54, 60, limit=0.88)
+    number = 60 + more
+    assert bounds.proportion(0.9 * number, number).low >= 0.88
+    assert bounds.proportion(0.9 * (number - 1), number - 1).low < 0.88
+    assert bounds.rows_to_settle(90, 100, limit=0.9) is None
+
+
+def test_chance_met_agrees_with_simulation():
+    rng = np.random.default_rng(0)
+    shares = rng.beta(460.5, 40.5, 20_000)
+    draws = rng.binomial(1000, shares)
+    reached = {k: bounds.proportion(k, 1000).low >= 0.9 for k in np.unique(draws)}
+    simulated = np.mean([reached[k] for k in draws])
+    assert bounds.chance_met(460, 500, test_trials=1000, limit=0.9) == pytest.approx(simulated, abs=0.01)
+    assert bounds.chance_met(20, 20, test_trials=5, limit=0.9) == 0.0
