@@ -77,6 +77,11 @@ MESSAGES: dict[str, str] = {
     "needs.duration": "{found!r} is no length of time. Write it as 20m, 90s or 1h30m.",
     "needs.value": "{key} takes {expected}; found {found!r}.",
     "needs.file": "{path} cannot be read as needs: {why}.",
+    # serving and building
+    "serve.failed": "The server of {path} did not answer as it should; it said: {said}.",
+    "build.locked": "Another build is at work in {out} (process {pid}). Wait for it, or choose another --out.",
+    "build.no-candidate": "No candidate could be built: {why}.",
+    "build.not-empty": "{out} holds other files and is no build of Sartor's. Choose another --out, so that nothing is lost.",
     # rows given to a model
     "row.not-object": "A row must be an object of columns, such as {example}; this one is {found}.",
     "row.missing-column": "The row has no column {column!r}.{near} The model takes: {known}.",

@@ -1,22 +1,236 @@
-"""Measuring a bundle: quality on examples through the predictor that will serve it, and the size of what is deployed.
+"""Measuring a bundle: quality through the predictor that will serve it, latency as a client of the real server sees it, size.
 
-Every value carries bounds at the confidence asked for and, in `details["ladder"]`, at the stricter levels that judging several
+Latency is bytes in to bytes out over loopback, in a closed loop at the declared concurrency, after warm-up, from fresh server
+processes. Every value carries bounds at the confidence asked for and, in `details["ladder"]`, at the stricter levels that judging several
 needs together may want.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import http.client
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from sartor import bounds, leaves
+from sartor import bounds, hardware, leaves
 from sartor.bundle import Bundle
 from sartor.data.dataset import Examples
+from sartor.errors import SartorError
+from sartor.events import Events, event, silent
 from sartor.needs import Needs
 from sartor.predict import Predictor
-from sartor.report import Key, Value
+from sartor.report import Key, Report, Value
+
+QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
+START_TIMEOUT_S = 60.0
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How long the server is measured."""
+
+    servers: int  # fresh processes
+    windows: int  # over all of them
+    requests: int  # in a window, over all clients
+    processes: int  # fresh ones for memory and cold start
+
+
+FULL = Effort(servers=3, windows=24, requests=200, processes=20)
+QUICK = Effort(servers=2, windows=20, requests=60, processes=5)  # to choose by; never to claim by
+
+
+def measure(
+    bundle: Bundle,
+    examples: Examples,
+    needs: Needs,
+    *,
+    effort: Effort = FULL,
+    training_s: float | None = None,
+    events: Events = silent,
+) -> tuple[Report, list[dict[str, Any]]]:
+    """Everything that the needs ask of a bundle, and accuracy's like, p95 and size in any case; with the answers.
+
+    The claim holds on this machine: a need for other hardware has no value here, so it is unproven.
+    """
+    predictor = Predictor(bundle, threads=needs.threads)
+    values, answers = quality(predictor, examples, needs)
+    report = Report(environment=hardware.describe() | {"threads": needs.threads})
+    report.add([*values, size(bundle)])
+    if training_s is not None:
+        report.add([Value(Key("training_time"), training_s, training_s, training_s, 1, "s", method="wall-clock")])
+    if needs.threads > hardware.cores():
+        return report, answers
+    bodies = [json.dumps(row, ensure_ascii=False).encode() for row in list(examples.inputs)[:2000]]
+    asked = {need.key for need in needs.needs if need.kind == "system"} | {
+        Key("latency_p95", setting=(("concurrency", 1.0),))
+    }
+    for clients in sorted({int(dict(key.setting)["concurrency"]) for key in asked if key.setting}):
+        keys = [key for key in asked if key.setting == (("concurrency", float(clients)),)]
+        report.add(load_values(bundle.path, bodies, keys, clients=clients, needs=needs, effort=effort, events=events))
+    if any(key.measure in ("memory", "cold_start") for key in asked):
+        report.add(process_values(bundle.path, bodies, needs=needs, effort=effort, events=events))
+    return report, answers
+
+
+def load_values(
+    path: Path,
+    bodies: Sequence[bytes],
+    keys: Sequence[Key],
+    *,
+    clients: int,
+    needs: Needs,
+    effort: Effort,
+    events: Events = silent,
+) -> list[Value]:
+    """Latency quantiles and throughput at one concurrency."""
+    windows: list[np.ndarray] = []
+    rates: list[float] = []
+    share = -(-effort.windows // effort.servers)
+    for number in range(effort.servers):
+        with served(path, threads=needs.threads) as address:
+            drive(address, bodies, clients=clients, requests=max(20, 5 * clients), offset=0)  # warm-up
+            for window in range(share):
+                offset = (number * share + window) * effort.requests
+                took, seconds = drive(address, bodies, clients=clients, requests=effort.requests, offset=offset)
+                windows.append(took)
+                rates.append(len(took) / seconds)
+                events(
+                    event("progress", stage="latency", done=len(windows), total=share * effort.servers, unit="windows")
+                )
+    levels = _levels(needs)
+    values = []
+    for key in keys:
+        if key.measure in QUANTILES:
+            q = QUANTILES[key.measure]
+            measured, unit = float(np.quantile(np.concatenate(windows), q)), "ms"
+            rungs = [(level, bounds.quantile(windows, q=q, level=level)) for level in levels]
+            method, n = f"{len(windows)} windows over {effort.servers} processes", sum(map(len, windows))
+        elif key.measure == "throughput":
+            measured, unit = float(np.mean(rates)), "rows/s"
+            rungs = [(level, bounds.mean(np.array(rates), level=level)) for level in levels]
+            method, n = "t over windows", len(rates)
+        else:
+            continue
+        values.append(_with_rungs(key, measured, rungs, n=n, unit=unit, method=method))
+    return values
+
+
+def process_values(
+    path: Path, bodies: Sequence[bytes], *, needs: Needs, effort: Effort, events: Events = silent
+) -> list[Value]:
+    """Cold start (spawn to first answer, s) and memory (peak resident, MB), over fresh processes under load."""
+    import psutil
+
+    starts, peaks = [], []
+    for number in range(effort.processes):
+        began = time.monotonic()
+        with served(path, threads=needs.threads) as address:
+            drive(address, bodies, clients=1, requests=1, offset=number)
+            starts.append(time.monotonic() - began)
+            drive(address, bodies, clients=1, requests=50, offset=number * 50)
+            peaks.append(psutil.Process(address.pid).memory_info().rss / 1e6)
+        events(event("progress", stage="fresh processes", done=number + 1, total=effort.processes, unit="processes"))
+    values = []
+    for name, unit, samples in (("cold_start", "s", starts), ("memory", "MB", peaks)):
+        rungs = [(level, bounds.mean(np.array(samples), level=level)) for level in _levels(needs)]
+        values.append(
+            _with_rungs(Key(name), float(np.mean(samples)), rungs, n=len(samples), unit=unit, method="t over processes")
+        )
+    return values
+
+
+@dataclass(frozen=True)
+class Address:
+    """A server that runs."""
+
+    host: str
+    port: int
+    pid: int
+
+
+@contextmanager
+def served(path: Path, *, threads: int) -> Iterator[Address]:
+    """The real server process on a free port of the loopback interface.
+
+    Raises: SartorError `serve.failed` with what it said.
+    """
+    command = [sys.executable, "-m", "sartor.serve", str(path), "--port", "0", "--threads", str(threads)]
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    watchdog = threading.Timer(START_TIMEOUT_S, child.kill)
+    watchdog.start()
+    try:
+        assert child.stdout is not None
+        assert child.stderr is not None
+        line = child.stdout.readline()
+        watchdog.cancel()
+        if not line.startswith("serving http://"):
+            child.kill()
+            raise SartorError("serve.failed", path=path, said=(line + child.stderr.read())[-500:].strip() or "nothing")
+        host, port = line.split("//")[1].split()[0].rsplit(":", 1)
+        yield Address(host, int(port), child.pid)
+    finally:
+        watchdog.cancel()
+        child.terminate()
+        try:
+            child.wait(10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        for pipe in (child.stdout, child.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def drive(
+    address: Address, bodies: Sequence[bytes], *, clients: int, requests: int, offset: int
+) -> tuple[np.ndarray, float]:
+    """A closed loop of clients: latencies in ms [requests], in the order they ended, and the seconds of the window.
+
+    Raises: SartorError `serve.failed` when an answer is not 200 or is itself an error: that is no latency.
+    """
+    share = -(-requests // clients)
+    took: list[list[float]] = [[] for _ in range(clients)]
+    failures: list[str] = []
+
+    def client(number: int) -> None:
+        connection = http.client.HTTPConnection(address.host, address.port, timeout=60)
+        try:
+            for i in range(share):
+                body = bodies[(offset + number * share + i) % len(bodies)]
+                began = time.perf_counter()
+                connection.request("POST", "/predict", body, {"Content-Type": "application/json"})
+                response = connection.getresponse()
+                answer = response.read()
+                took[number].append((time.perf_counter() - began) * 1e3)
+                if response.status != 200:
+                    failures.append(f"{response.status} {answer[:200]!r}")
+                    return
+        except OSError as error:
+            failures.append(str(error))
+        finally:
+            connection.close()
+
+    began = time.perf_counter()
+    if clients == 1:
+        client(0)
+    else:
+        crowd = [threading.Thread(target=client, args=(number,)) for number in range(clients)]
+        for thread in crowd:
+            thread.start()
+        for thread in crowd:
+            thread.join()
+    if failures:
+        raise SartorError("serve.failed", path=f"{address.host}:{address.port}", said=failures[0])
+    return np.array([one for each in took for one in each]), time.perf_counter() - began
 
 
 def quality(predictor: Predictor, examples: Examples, needs: Needs) -> tuple[list[Value], list[dict[str, Any]]]:
@@ -30,7 +244,7 @@ def quality(predictor: Predictor, examples: Examples, needs: Needs) -> tuple[lis
     primary = Key(leaves.load("task", head["task"]).PRIMARY)
     if primary not in keys:
         keys.append(primary)
-    levels = sorted({needs.confidence, *(1 - (1 - needs.confidence) / j for j in range(2, len(needs.needs) + 1))})
+    levels = _levels(needs)
     groups = examples.groups if examples.grouped else None
     values = [
         value_of(key, answers, examples.targets[head["target"]], head, levels=levels, groups=groups) for key in keys
@@ -77,19 +291,8 @@ def value_of(
             return bounds.bootstrap(stats, metric.finish, level=level, groups=groups)
 
     rungs = [(level, at_level(level)) for level in levels]
-    at = rungs[0][1]
-    details["ladder"] = [[level, rung.low, rung.high] for level, rung in rungs if rung is not None]
-    return Value(
-        key=key,
-        measured=None if np.isnan(measured) else measured,
-        low=at.low if at else None,
-        high=at.high if at else None,
-        n=number,
-        unit=metric.unit,
-        confidence=levels[0],
-        method=method,
-        note="" if at else "There are too few independent examples for a bound.",
-        details=details,
+    return _with_rungs(
+        key, measured, rungs, n=number, unit=metric.unit, method=method, details=details, few="independent examples"
     )
 
 
@@ -97,3 +300,35 @@ def size(bundle: Bundle) -> Value:
     """Megabytes (10⁶ bytes) of the files that are deployed: a fact."""
     megabytes = bundle.deployed_bytes() / 1e6
     return Value(Key("size"), megabytes, megabytes, megabytes, 1, "MB", method="counted")
+
+
+def _levels(needs: Needs) -> list[float]:
+    """The confidence asked for, and Holm's stricter ones for as many needs as there are."""
+    return sorted({needs.confidence, *(1 - (1 - needs.confidence) / j for j in range(2, len(needs.needs) + 1))})
+
+
+def _with_rungs(
+    key: Key,
+    measured: float,
+    rungs: Sequence[tuple[float, bounds.Bounds | None]],
+    *,
+    n: int,
+    unit: str,
+    method: str,
+    details: dict[str, Any] | None = None,
+    few: str = "measurements",
+) -> Value:
+    confidence, at = rungs[0]
+    ladder = [[level, rung.low, rung.high] for level, rung in rungs if rung is not None]
+    return Value(
+        key=key,
+        measured=None if np.isnan(measured) else measured,
+        low=at.low if at else None,
+        high=at.high if at else None,
+        n=n,
+        unit=unit,
+        confidence=confidence,
+        method=method,
+        note="" if at else f"There are too few {few} for a bound.",
+        details=(details or {}) | {"ladder": ladder},
+    )
