@@ -78,6 +78,8 @@ MESSAGES: dict[str, str] = {
     "needs.value": "{key} takes {expected}; found {found!r}.",
     "needs.file": "{path} cannot be read as needs: {why}.",
     # serving and building
+    "serve.open": "Listening on {host} would let other machines in, and no key is set. Set SARTOR_API_KEY, or pass --insecure if that is meant.",
+    "serve.port": "Cannot listen on {host}:{port}: {why}. Choose another --port, or 0 for a free one.",
     "serve.failed": "The server of {path} did not answer as it should; it said: {said}.",
     "build.locked": "Another build is at work in {out} (process {pid}). Wait for it, or choose another --out.",
     "build.no-candidate": "No candidate could be built: {why}.",
