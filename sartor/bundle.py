@@ -120,6 +120,42 @@ def seal(folder: Path) -> None:
     _sync_folder(folder)
 
 
+def place(source: Path, target: Path) -> Bundle:
+    """Puts the files of a sealed bundle into a folder that may hold a build's own files; the manifest goes last.
+
+    Until then the folder is no bundle, so a kill leaves it absent, never half. What an earlier bundle left there goes.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    (target / MANIFEST).unlink(missing_ok=True)
+    _sync_folder(target)
+    for old in target.iterdir():
+        if old.name not in _UNLISTED and not old.name.startswith("."):
+            shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
+    for name in json.loads((source / MANIFEST).read_text(encoding="utf-8"))["files"]:
+        file = target / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source / name, file)
+        with file.open("rb") as handle:
+            os.fsync(handle.fileno())
+    write_json(target / MANIFEST, json.loads((source / MANIFEST).read_text(encoding="utf-8")))
+    _sync_folder(target)
+    return load(target)
+
+
+def link(source: Bundle, folder: Path, *, leave: Iterable[str] = ()) -> None:
+    """Hard-links the files of a bundle into another folder, as copies where links are not possible."""
+    left = set(leave)
+    for name in source.manifest["files"]:
+        file = folder / name
+        if name in left or file.exists():
+            continue
+        file.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            file.hardlink_to(_inside(source.path, name))
+        except OSError:
+            shutil.copyfile(_inside(source.path, name), file)
+
+
 def copy_deployed(bundle: Bundle, target: Path) -> None:
     """Copies only what is deployed, with a manifest of its own."""
     with writing(target) as folder:

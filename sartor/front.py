@@ -6,18 +6,26 @@ will be *met* on the test rows is at least 0.9, not when its validation score pa
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from sartor import bounds, leaves
-from sartor.needs import Need, Needs
+from sartor.errors import InputError, near
+from sartor.needs import SYSTEM, Need, Needs
 from sartor.plan import Move, Plan
-from sartor.report import Report, Value
+from sartor.report import Key, Report, Value
 
 GOOD_ENOUGH = 0.9
+HOPELESS = 0.05
+START_S = 6.0  # a child process with torch
+MEASURE_S = 12.0  # a candidate on the validation rows and through two servers
+EXPORT_S = 8.0
+SHARE_FOR_PREFERENCE = 0.25  # of what is left of the budget, once everything is likely met
 
 
 @dataclass
@@ -26,35 +34,50 @@ class Candidate:
 
     id: str
     plan: Plan
-    forecast_s: float
+    kind: str  # trivial, linear, frozen, tuned, given
+    weights: str = ""  # candidates of the same weights differ only in how these are exported
+    forecast_s: float = 0.0
     status: str = "waiting"  # waiting, measured, failed, skipped
     why: str = ""
     seconds: float = 0.0
+    steps: dict[str, float] = field(default_factory=dict)  # seconds of each step that ran
     bundle: str = ""  # path of the cached bundle
     report: Report = field(default_factory=Report)
     chances: dict[str, float] = field(default_factory=dict)  # need -> chance of met on the test rows
     curve: list[dict[str, Any]] = field(default_factory=list)
-    trivial: bool = False
+    notes: dict[str, Any] = field(default_factory=dict)
+    flips: dict[str, Any] | None = None  # answers that differ from those of the float parent
+
+    @property
+    def trivial(self) -> bool:
+        return self.kind == "trivial"
 
     @property
     def chance(self) -> float:
         """The smallest of its chances; 1 when nothing is asked."""
         return min(self.chances.values(), default=1.0)
 
+    def measured(self, key: Key) -> float:
+        """The validation value under a key; NaN when there is none."""
+        value = self.report.value(key)
+        return math.nan if value is None or value.measured is None else value.measured
+
     def as_dict(self) -> dict[str, Any]:
         return {
             "id": self.id,
             "name": self.plan.name,
-            "plan": self.plan.as_dict(),
+            "plan": self.plan.as_dict() | {"backbone": _backbone_of(self.plan)},
             "reason": self.plan.reason,
             "forecast_s": round(self.forecast_s, 1),
             "seconds": round(self.seconds, 1),
             "status": self.status,
             "why": self.why,
             "chance": round(self.chance, 4) if self.status == "measured" else None,
-            "chances": self.chances,
+            "chances": {name: round(chance, 4) for name, chance in self.chances.items()},
             "values": [value.as_dict() for value in self.report.values],
             "curve": self.curve,
+            "notes": self.notes,
+            "flips": self.flips,
         }
 
 
@@ -66,59 +89,227 @@ class Profile:
     classes: int
     characters: float  # median of one input
     languages: Mapping[str, float]
+    gflops: float  # float32 speed of this machine, measured
 
     @property
     def tokens(self) -> float:
         """Tokens of a median input, roughly: a word piece is 4 letters of an alphabet, or one character of Chinese."""
         dense = sum(share for name, share in self.languages.items() if name in ("zh", "ja", "ko"))
-        return 2 + self.characters * (dense + (1 - dense) / 4)
+        return float(min(256.0, 2 + self.characters * (dense + (1 - dense) / 4)))
 
 
-def candidates(needs: Needs, profile: Profile, *, gflops: float, left_s: float) -> list[Candidate]:
-    """Every plan worth considering, in the order of what it costs, with its reason and a forecast of its time.
+@dataclass(frozen=True)
+class Decision:
+    """Whether a candidate is tried now, and why."""
 
-    gflops: float32 speed of this machine, measured. left_s: what the budget leaves for training.
-    """
-    rows, start_s = profile.rows, 6.0  # a child process with torch
-    found = [
-        Candidate(
+    go: bool
+    why: str
+    forecast_s: float
+    epochs: int | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"go": self.go, "why": self.why, "forecast_s": self.forecast_s, "epochs": self.epochs}
+
+
+class Front:
+    """Every candidate so far, and what to try next."""
+
+    def __init__(self, needs: Needs, profile: Profile, *, task: str, test_rows: int) -> None:
+        """Raises: InputError `need.prefer` when the preference is no measure."""
+        self.needs, self.profile, self.task, self.test_rows = needs, profile, task, test_rows
+        self.found: list[Candidate] = []
+        self.slowness = 1.0  # what training took over what was forecast, on this machine
+        self.primary = Key(leaves.load("task", task).PRIMARY)
+        self.prefer, self.prefers_low = self._preference()
+
+    def possible(self) -> Iterator[Candidate]:
+        """Every plan worth considering, in the order of what it costs, with its reason."""
+        yield Candidate(
             "majority",
             Plan(
                 "majority",
                 (_start("trivial", "trivial"), Move("fit", {}), Move("export", {})),
                 "What any model must beat: always the same answer.",
             ),
-            start_s,
-            trivial=True,
-        ),
-        Candidate(
-            "ngram",
-            Plan(
-                "ngram",
-                (_start("ngram", "ngram"), Move("fit", {}), Move("export", {})),
-                "Word and character n-grams with a linear layer: seconds to make, a fraction of a millisecond to run, any language.",
-            ),
-            start_s + rows * profile.characters * 8e-6 + 3 * profile.classes * rows * 1e-5,
-        ),
-    ]
-    for name, leaf, why, parameters in _backbones(needs, profile):
-        per_row = 2 * parameters * profile.tokens / (gflops * 1e9 * 0.4)  # a forward pass at 40 % of the matrix speed
-        embed_s = 1.2 * rows * per_row
-        begin = (_start(name, leaf), Move("fit", {}, "a linear layer on frozen embeddings"))
-        found += _exports(
-            "frozen", begin, f"{why} Its embeddings as they are, with a linear layer.", start_s + embed_s + 10
+            "trivial",
         )
-        epoch_s = 3 * rows * per_row * 1.3
-        epochs = int(np.clip((0.8 * left_s - embed_s - start_s) / max(epoch_s, 1e-9), 0, 4))
-        if epochs >= 1:
-            train = Move("train", {"epochs": epochs}, f"{epochs} epochs are what the budget allows, 4 at most.")
-            found += _exports(
-                "tuned",
-                (*begin, train),
-                f"{why} All weights tuned for {epochs} epochs, from the linear layer that fits its embeddings.",
-                start_s + epochs * epoch_s + 15,
+        for name, leaf, why, trains in _bodies(self.needs, self.profile):
+            if trains != "gradient":
+                yield Candidate(
+                    name,
+                    Plan(name, (_start(name, leaf), Move("fit", {}), Move("export", {})), why),
+                    "linear",
+                )
+                continue
+            begin = (_start(name, leaf), Move("fit", {}, "A linear layer on its embeddings as they are."))
+            yield from _exports("frozen", begin, f"{why} Its embeddings as they are, with a linear layer.")
+            tuned = (*begin, Move("train", {}, "All weights, from the linear layer that fits its embeddings."))
+            yield from _exports("tuned", tuned, f"{why} All its weights tuned.")
+
+    def decide(self, candidate: Candidate, *, left_s: float) -> Decision:
+        """Whether to try a candidate now. left_s: of the budget, less what judging the winner will take."""
+        forecast, epochs = self._forecast(candidate, left_s)
+        if candidate.kind in ("trivial", "given"):
+            return Decision(True, "", forecast, epochs)
+        parent = next((c for c in self.found if c.weights and c.weights == candidate.weights), None)
+        good = [c for c in self.found if c.status == "measured" and not c.trivial and c.chance >= GOOD_ENOUGH]
+        if parent is None and good:
+            if self.prefer is None:
+                return Decision(False, f"{good[0].plan.name} already meets every need, at less cost.", forecast, epochs)
+            if forecast > SHARE_FOR_PREFERENCE * left_s:
+                why = f"It would take about {forecast:.0f} s, more than a quarter of what is left for {self.prefer}."
+                return Decision(False, why, forecast, epochs)
+        if parent is not None and parent.status in ("failed", "skipped"):
+            return Decision(False, f"{parent.plan.name}, which it is made from, was {parent.status}.", forecast, epochs)
+        if parent is not None and candidate.kind == "frozen" and (short := self._short(parent)):
+            return Decision(False, f"{parent.plan.name} is {short}; eight bits would not close that.", forecast, epochs)
+        if forecast > left_s:
+            why = f"It would take about {forecast:.0f} s, and {max(0.0, left_s):.0f} s of the budget are left."
+            return Decision(False, why, forecast, epochs)
+        if candidate.kind == "tuned" and epochs == 0:
+            return Decision(False, "Not one epoch fits what is left of the budget.", forecast, epochs)
+        return Decision(True, "", forecast, epochs)
+
+    def add(self, candidate: Candidate) -> None:
+        """A candidate that was tried or passed over; its chances come from what validation measured."""
+        if candidate.status == "measured":
+            for need in self.needs.needs:
+                value = candidate.report.value(need.key)
+                candidate.chances[need.text] = chance(
+                    need, value, test_rows=self.test_rows, level=self.needs.confidence
+                )
+            if candidate.kind == "frozen" and "fit" in candidate.steps:
+                # The first pass over the data says how fast this machine really is.
+                forecast = max(0.1, self._embed_s(candidate.plan))
+                self.slowness = float(np.clip(candidate.steps["fit"] / forecast, 0.05, 20.0))
+        self.found.append(candidate)
+
+    def best(self) -> Candidate | None:
+        """The candidate to package: among those good enough the preferred one, else the one whose needs are likeliest met.
+
+        The trivial baseline is never chosen while another candidate beats it.
+        """
+        measured = [candidate for candidate in self.found if candidate.status == "measured"]
+        serious = [candidate for candidate in measured if not candidate.trivial] or measured
+        if not serious:
+            return None
+        good = [candidate for candidate in serious if candidate.chance >= GOOD_ENOUGH]
+        if good:
+            return self._preferred(good)
+        most = max(sum(one >= GOOD_ENOUGH for one in candidate.chances.values()) for candidate in serious)
+        closest = [c for c in serious if sum(one >= GOOD_ENOUGH for one in c.chances.values()) == most]
+        return max(closest, key=lambda c: (c.chance, self._goodness(c, self.primary)))
+
+    def reason(self, chosen: Candidate) -> str:
+        """Why this one, in words."""
+        measured = [c for c in self.found if c.status == "measured"]
+        good = [c for c in measured if not c.trivial and c.chance >= GOOD_ENOUGH]
+        if chosen in good:
+            said = [f"On the validation rows, {len(good)} of {len(measured)} candidates were likely to meet every need"]
+            if len(good) > 1:
+                wanted = self.prefer or "speed, among those whose quality is within one standard error of the best"
+                said[0] += f"; this one is preferred for {wanted}"
+            said[0] += "."
+        else:
+            short = [need for need, one in chosen.chances.items() if one < GOOD_ENOUGH]
+            said = [
+                f"None of {len(measured)} candidates was likely to meet every need; this one came closest "
+                f"(in doubt: {'; '.join(short)})."
+            ]
+        if chosen.flips:
+            said.append(
+                f"Eight-bit weights changed {chosen.flips['flips']} of {chosen.flips['n']:,} answers of its float parent."
             )
-    return found
+        passed = [c for c in self.found if c.status == "skipped" and "budget" in c.why]
+        if passed and chosen not in good:
+            said.append(
+                "Not tried for lack of time: "
+                + "; ".join(f"{c.plan.name} (about {c.forecast_s:.0f} s)" for c in passed)
+                + "."
+            )
+        return " ".join(said)
+
+    def judging_s(self) -> float:
+        """Seconds that measuring and packaging the winner will take, from what measuring took so far."""
+        took = [c.steps.get("measure", 0.0) for c in self.found if c.status == "measured" and not c.trivial]
+        return 15.0 + 2.5 * max(took, default=8.0)
+
+    def _forecast(self, candidate: Candidate, left_s: float) -> tuple[float, int | None]:
+        """(seconds, epochs where it trains) of a candidate, given what is done already."""
+        rows, profile = self.profile.rows, self.profile
+        if candidate.kind == "given":
+            return 0.0, None
+        if candidate.kind == "trivial":
+            return START_S + MEASURE_S, None
+        if candidate.kind == "linear":
+            return START_S + MEASURE_S + rows * profile.characters * 8e-6 + profile.classes * rows * 1e-5, None
+        if any(c.weights == candidate.weights and c.status == "measured" for c in self.found):
+            return EXPORT_S + MEASURE_S, None
+        embed_s = self._embed_s(candidate.plan) * self.slowness
+        if candidate.kind == "frozen":
+            return START_S + embed_s + EXPORT_S + MEASURE_S, None
+        embedded = any(c.kind == "frozen" and c.status == "measured" for c in self.found)
+        fixed = START_S + EXPORT_S + MEASURE_S + (0.0 if embedded else embed_s)
+        epoch_s = 3.5 * embed_s  # forward, backward and the optimiser, over embedding's forward
+        wanted = int(np.clip(round(24_000 / max(1, rows)), 3, 12))
+        fits = wanted if math.isinf(left_s) else int((0.85 * left_s - fixed) / max(epoch_s, 1e-9))
+        epochs = int(np.clip(fits, 0, wanted))
+        return fixed + epochs * epoch_s, epochs
+
+    def _embed_s(self, plan: Plan) -> float:
+        """Seconds of one forward pass over the training rows at 40 % of the measured matrix speed."""
+        start = plan.moves[0].arguments
+        flops = 2 * _parameters(start["backbone"], start["leaf"]) * self.profile.tokens * self.profile.rows
+        return float(flops / (self.profile.gflops * 1e9 * 0.4))
+
+    def _short(self, candidate: Candidate) -> str:
+        """By how much a candidate misses a quality need beyond hope; nothing when it does not."""
+        for need in self.needs.needs:
+            if need.kind == "quality" and candidate.chances.get(need.text, 1.0) < HOPELESS:
+                gap = abs(candidate.measured(need.key) - need.limit)
+                return f"{gap:.3f} short of {need.text}"
+        return ""
+
+    def _preference(self) -> tuple[Key | None, bool]:
+        metrics = leaves.load("task", self.task).METRICS
+        name = self.needs.prefer
+        if name is None:
+            asked = any(need.kind == "quality" for need in self.needs.needs)
+            return (None if asked else self.primary), False
+        known = [*(m for m in metrics if not metrics[m].per_class), *(m for m in SYSTEM if m != "training_time")]
+        if name not in known:
+            raise InputError("need.prefer", name=name, near=near(name, known), known=", ".join(known))
+        if name in metrics:
+            return Key(name), metrics[name].better == "lower"
+        _, better, concurrent = SYSTEM[name]
+        return Key(name, setting=(("concurrency", 1.0),) if concurrent else ()), better == "lower"
+
+    def _goodness(self, candidate: Candidate, key: Key, *, low: bool = False) -> float:
+        value = candidate.measured(key)
+        return -math.inf if math.isnan(value) else (-value if low else value)
+
+    def _preferred(self, good: list[Candidate]) -> Candidate:
+        if self.prefer is not None and self.needs.prefer is not None:
+            return max(good, key=lambda c: (self._goodness(c, self.prefer, low=self.prefers_low), c.chance))  # type: ignore[arg-type]
+        # One standard error (Breiman et al. 1984, section 3.4.3): of models that differ by chance alone, the fastest.
+        top = max(good, key=lambda c: self._goodness(c, self.primary))
+        value = top.report.value(self.primary)
+        share, number = self._goodness(top, self.primary), max(1, value.n if value else 1)
+        slack = math.sqrt(max(0.0, share * (1 - share)) / number) if 0 <= share <= 1 else 0.0
+        alike = [c for c in good if self._goodness(c, self.primary) >= share - slack]
+        fast = Key("latency_p95", setting=(("concurrency", 1.0),))
+        return max(alike, key=lambda c: self._goodness(c, fast, low=True))
+
+
+def with_epochs(plan: Plan, epochs: int | None) -> Plan:
+    """The plan with the number of epochs that the budget allows."""
+    if epochs is None:
+        return plan
+    moves = tuple(
+        replace(move, arguments={**move.arguments, "epochs": epochs}) if move.step == "train" else move
+        for move in plan.moves
+    )
+    return replace(plan, moves=moves)
 
 
 def chance(need: Need, value: Value | None, *, test_rows: int, level: float) -> float:
@@ -148,77 +339,58 @@ def chance(need: Need, value: Value | None, *, test_rows: int, level: float) -> 
     return float(norm.cdf((margin - reach * error * scale) / (error * np.sqrt(1 + scale**2))))
 
 
-def best(found: list[Candidate], prefer: Value | None = None, *, key: Any = None) -> Candidate | None:
-    """The candidate to package: the one whose needs are likeliest met; among those good enough, the best by `key`.
-
-    The trivial baseline is never chosen while another candidate beats it.
-    """
-    measured = [candidate for candidate in found if candidate.status == "measured"]
-    serious = [candidate for candidate in measured if not candidate.trivial] or measured
-    if not serious:
-        return None
-    good = [candidate for candidate in serious if candidate.chance >= GOOD_ENOUGH]
-    if good:
-        return max(good, key=lambda candidate: (key(candidate), candidate.chance))
-    # None is good enough: the one with the most needs likely met, then the narrowest gap.
-    return max(
-        serious,
-        key=lambda candidate: (
-            sum(one >= GOOD_ENOUGH for one in candidate.chances.values()),
-            candidate.chance,
-            key(candidate),
-        ),
-    )
-
-
 def _start(name: str, leaf: str) -> Move:
     return Move("start", {"backbone": name, "leaf": leaf})
 
 
-def _exports(kind: str, begin: tuple[Move, ...], reason: str, forecast_s: float) -> list[Candidate]:
+def _backbone_of(plan: Plan) -> str:
+    return str(next((move.arguments.get("backbone", "") for move in plan.moves if move.step == "start"), ""))
+
+
+def _exports(kind: str, begin: tuple[Move, ...], reason: str) -> Iterator[Candidate]:
     """The same model as float and as int8: two candidates that share all but their last step."""
     name = str(begin[0].arguments["backbone"])
     export = Move("export", {"runtime": "onnx"})
-    made = []
-    for precision, why in (("int8", "Eight-bit weights."), ("float32", "Float weights, with fused operators.")):
+    for precision, why in (("float32", "Float weights, with fused operators."), ("int8", "Eight-bit weights.")):
+        title = f"{name.rstrip('/').rsplit('/', 1)[-1]} {kind}, {precision}"
         plan = Plan(
-            f"{kind} {name} {precision}",
+            title,
             (*begin, export, Move("quantise", {"precision": precision}, why)),
             f"{reason} {why}",
         )
-        made.append(Candidate(plan.name.replace(" ", "-").replace("/", "_"), plan, forecast_s))
-    return made
+        made = title.replace(",", "").replace(" ", "-")
+        yield Candidate(made, plan, kind, weights=f"{kind} {name}")
 
 
-def _backbones(needs: Needs, profile: Profile) -> list[tuple[str, str, str, int]]:
-    """(name, leaf, why, parameters outside the embedding table) of the backbones that suit the data."""
-    if needs.backbone == "none":
-        return []
-    if needs.backbone != "auto":
-        return [(needs.backbone, "hub", f"{needs.backbone} was asked for.", _parameters(needs.backbone))]
-    found = []
+def _bodies(needs: Needs, profile: Profile) -> list[tuple[str, str, str, str]]:
+    """(name, leaf, why, how it trains) of the backbones that suit the data, the cheapest first."""
+    found: list[tuple[int, tuple[str, str, str, str]]] = []
+    asked = None if needs.backbone in ("auto", "none") else needs.backbone
     for leaf in leaves.names("backbone"):
-        for card in leaves.load("backbone", leaf).cards():
-            if leaves.load("backbone", leaf).TRAINS != "gradient":
+        module = leaves.load("backbone", leaf)
+        for card in module.cards():
+            if card.leaf == "trivial":
                 continue
             known = sum(share for name, share in profile.languages.items() if name in card.languages or name == "?")
-            if "*" in card.languages or known >= 0.5:
-                found.append(
-                    (
-                        card.name,
-                        leaf,
-                        f"{card.name} knows the language of {known:.0%} of the rows.",
-                        _parameters(card.name),
-                    )
-                )
-    return found
+            if card.name == asked:
+                why = f"{card.name} was asked for."
+            elif module.TRAINS != "gradient":
+                why = f"{card.note} It is {card.source}.".strip()
+            elif needs.backbone == "auto" and ("*" in card.languages or known >= 0.5):
+                why = f"{card.name} knows the language of {known:.0%} of the rows."
+            else:
+                continue
+            found.append((_parameters(card.name, leaf), (card.name, leaf, why, module.TRAINS)))
+    if asked is not None and asked not in [name for _, (name, *_) in found]:
+        found.append((_parameters(asked, "hub"), (asked, "hub", f"{asked} was asked for.", "gradient")))
+    return [body for _, body in sorted(found, key=lambda item: (item[0], item[1][0]))]
 
 
-def _parameters(ref: str) -> int:
-    """Weights that every token passes through, from the configuration: 12 · layers · width² for a transformer."""
-    import json
-
-    config = json.loads((leaves.load("backbone", "hub").find(ref) / "config.json").read_text(encoding="utf-8"))
+def _parameters(name: str, leaf: str) -> int:
+    """Weights that every token passes through; of a transformer layers · (4 · width² + 2 · width · inner)."""
+    if leaf != "hub":
+        return next((card.parameters for card in leaves.load("backbone", leaf).cards() if card.name == name), 0)
+    config = json.loads((leaves.load("backbone", "hub").find(name) / "config.json").read_text(encoding="utf-8"))
     layers = config.get("num_hidden_layers") or config.get("n_layers") or 6
     width = config.get("hidden_size") or config.get("dim") or 384
     inner = config.get("intermediate_size") or config.get("hidden_dim") or 4 * width

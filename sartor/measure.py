@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from sartor.report import Key, Report, Value
 
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
 START_TIMEOUT_S = 60.0
+LEAKED = ("leaked", "included")  # the slice of a value that counts test rows which training saw
 
 
 @dataclass(frozen=True)
@@ -54,22 +55,24 @@ def measure(
     needs: Needs,
     *,
     effort: Effort = FULL,
+    leaked: np.ndarray | None = None,
     training_s: float | None = None,
     events: Events = silent,
 ) -> tuple[Report, list[dict[str, Any]]]:
     """Everything that the needs ask of a bundle, and accuracy's like, p95 and size in any case; with the answers.
 
-    The claim holds on this machine: a need for other hardware has no value here, so it is unproven.
+    leaked: [n] bool, examples whose inputs were seen in training: they prove nothing, so quality is judged without them, and told
+    with them beside it. The claim holds on this machine: a need for other hardware has no value here, so it is unproven.
     """
     predictor = Predictor(bundle, threads=needs.threads)
-    values, answers = quality(predictor, examples, needs)
+    answers = answer(predictor, examples, events=events)
     report = Report(environment=hardware.describe() | {"threads": needs.threads})
-    report.add([*values, size(bundle)])
+    report.add([*quality(predictor, examples, answers, needs, leaked=leaked), size(bundle)])
     if training_s is not None:
         report.add([Value(Key("training_time"), training_s, training_s, training_s, 1, "s", method="wall-clock")])
     if needs.threads > hardware.cores():
         return report, answers
-    bodies = [json.dumps(row, ensure_ascii=False).encode() for row in list(examples.inputs)[:2000]]
+    bodies = [json.dumps(row, ensure_ascii=False).encode() for row in examples.inputs[:2000]]
     asked = {need.key for need in needs.needs if need.kind == "system"} | {
         Key("latency_p95", setting=(("concurrency", 1.0),))
     }
@@ -79,6 +82,15 @@ def measure(
     if any(key.measure in ("memory", "cold_start") for key in asked):
         report.add(process_values(bundle.path, bodies, needs=needs, effort=effort, events=events))
     return report, answers
+
+
+def answer(predictor: Predictor, examples: Examples, *, events: Events = silent) -> list[dict[str, Any]]:
+    """The answers of all examples, in order, with progress."""
+    answers: list[dict[str, Any]] = []
+    for begin in range(0, len(examples), 512):
+        answers += predictor.predict(list(examples.inputs[begin : begin + 512]))
+        events(event("progress", stage="answers", done=len(answers), total=len(examples), unit="rows"))
+    return answers
 
 
 def load_values(
@@ -233,23 +245,47 @@ def drive(
     return np.array([one for each in took for one in each]), time.perf_counter() - began
 
 
-def quality(predictor: Predictor, examples: Examples, needs: Needs) -> tuple[list[Value], list[dict[str, Any]]]:
-    """The values of every quality need and of the task's primary metric, and the answers they were counted from.
+def quality(
+    predictor: Predictor,
+    examples: Examples,
+    answers: Sequence[dict[str, Any]],
+    needs: Needs,
+    *,
+    leaked: np.ndarray | None = None,
+) -> list[Value]:
+    """The values of every quality need and of the task's primary metric.
 
     An example that cannot be answered counts as a wrong answer, never as none.
     """
-    answers = predictor.predict(list(examples.inputs))
     head = predictor.heads[0]
     keys = [need.key for need in needs.needs if need.kind == "quality"]
     primary = Key(leaves.load("task", head["task"]).PRIMARY)
     if primary not in keys:
         keys.append(primary)
     levels = _levels(needs)
-    groups = examples.groups if examples.grouped else None
-    values = [
-        value_of(key, answers, examples.targets[head["target"]], head, levels=levels, groups=groups) for key in keys
+
+    def over(places: np.ndarray) -> list[Value]:
+        kept = examples[places]
+        groups = kept.groups if kept.grouped else None
+        given = [answers[i] for i in places]
+        return [value_of(key, given, kept.targets[head["target"]], head, levels=levels, groups=groups) for key in keys]
+
+    everything = np.arange(len(examples))
+    if leaked is None or not leaked.any():
+        return over(everything)
+    clean = np.flatnonzero(~leaked)
+    note = f"{int(leaked.sum()):,} of {len(examples):,} test rows also stand in the training rows"
+    judged = [
+        replace(
+            value, note=f"Judged without them: {note}." if len(clean) else f"All {note}: nothing is left to judge on."
+        )
+        for value in over(clean)
     ]
-    return values, answers
+    told = [
+        replace(value, key=replace(value.key, where=LEAKED), note=f"{note}; they are counted here.")
+        for value in over(everything)
+    ]
+    return [*judged, *told]
 
 
 def value_of(
@@ -263,6 +299,8 @@ def value_of(
 ) -> Value:
     """One measure of quality with its bounds: exact for a proportion, by bootstrap for any other."""
     metric = leaves.load("task", head["task"]).METRICS[key.measure]
+    if not targets:
+        return Value(key, None, None, None, 0, metric.unit, levels[0], note="There are no examples to judge on.")
     stats = metric.stats(answers, targets, head["spec"], key.for_class)
     sums = stats.sum(axis=0)
     measured = float(metric.finish(sums)) if len(stats) else float("nan")
@@ -273,7 +311,7 @@ def value_of(
         number = int(sums[1])
         if groups is None:
             method = "Clopper–Pearson"
-            details = {"successes": int(sums[0]), "trials": number}
+            details = {"successes": int(sums[0]), "trials": number, "of": len(stats)}
 
             def at_level(level: float) -> bounds.Bounds | None:
                 return bounds.proportion(sums[0], sums[1], level=level) if number else None

@@ -169,8 +169,15 @@ def load(path: Path | str, **overrides: Any) -> Needs:
 
 def dump(needs: Needs) -> str:
     """YAML that loads to the same needs."""
-    record: dict[str, Any] = {"data": needs.data}
-    record["needs"] = [need.text for need in needs.needs]
+    return yaml.safe_dump(as_dict(needs), allow_unicode=True, sort_keys=False)
+
+
+def as_dict(needs: Needs) -> dict[str, Any]:
+    """The keys of needs.yaml, without those that were left out."""
+    data = (
+        {part: str(file) for part, file in needs.data.items()} if isinstance(needs.data, Mapping) else str(needs.data)
+    )
+    record: dict[str, Any] = {"data": data, "needs": [need.text for need in needs.needs]}
     for name in ("target", "task", "hardware", "prefer", "group"):
         if getattr(needs, name) is not None:
             record[name] = getattr(needs, name)
@@ -178,8 +185,7 @@ def dump(needs: Needs) -> str:
         record["input"] = list(needs.input)
     if needs.budget_s is not None:
         record["budget"] = f"{needs.budget_s:g}s"
-    record |= {"backbone": needs.backbone, "seed": needs.seed, "confidence": needs.confidence}
-    return yaml.safe_dump(record, allow_unicode=True, sort_keys=False)
+    return record | {"backbone": needs.backbone, "seed": needs.seed, "confidence": needs.confidence}
 
 
 def parse(text: str, *, task: str = "classify") -> Need:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -98,6 +99,19 @@ def split(
     used = np.concatenate([splits.train, splits.valid, splits.test, splits.calib, splits.unlabelled])
     assert len(np.unique(used)) == len(used)
     return splits
+
+
+def for_needs(dataset: Dataset, needs: Any, *, target: str, task: str, findings: Sequence[Finding] = ()) -> Splits:
+    """The splits that these needs get, at every time: sized for the proportions that they must prove."""
+    metrics = leaves.load("task", task).METRICS
+    limits = [
+        need.limit
+        for need in needs.needs
+        if need.kind == "quality" and need.op[0] == ">" and metrics[need.key.measure].proportion
+    ]
+    return split(
+        dataset, target=target, task=task, findings=findings, limits=limits, seed=needs.seed, group=needs.group
+    )
 
 
 def usable_rows(dataset: Dataset, *, target: str, task: str) -> np.ndarray:

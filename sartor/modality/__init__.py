@@ -42,6 +42,14 @@ class Modality(Protocol):
         """What two values that are the same to a reader have in common; used to find duplicates and leaks."""
         ...
 
+    def parts(self, value: Any) -> list[tuple[int, int]]:
+        """The pieces of a value that an explanation leaves out in turn, as (begin, end)."""
+        ...
+
+    def leave_out(self, value: Any, begin: int, end: int) -> Any:
+        """The value without one of its parts."""
+        ...
+
     def show(self, value: Any) -> str:
         """The value as HTML, escaped, at most a few lines."""
         ...

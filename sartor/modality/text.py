@@ -282,6 +282,21 @@ def key(value: Any) -> str:
     return " ".join(unicodedata.normalize("NFKC", value or "").lower().split())
 
 
+def parts(value: str) -> list[tuple[int, int]]:
+    """Words, and single characters of scripts without spaces, as (begin, end) in the text."""
+    return [
+        found.span()
+        for found in re.finditer(
+            r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]|[^\W\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]+|[^\w\s]+", value
+        )
+    ]
+
+
+def leave_out(value: str, begin: int, end: int) -> str:
+    """The text without one of its parts."""
+    return value[:begin] + value[end:]
+
+
 def show(value: Any) -> str:
     """The text, escaped, its first 600 characters."""
     text = str(value)

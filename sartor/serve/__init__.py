@@ -5,11 +5,13 @@ from __future__ import annotations
 import ipaddress
 import os
 import socket
+from contextlib import suppress
 from pathlib import Path
 
-from sartor.errors import InputError
+from sartor.errors import InputError, SartorError
 
 MAX_BODY_BYTES = 2_000_000
+SWITCH_S = 0.0005  # how long one thread may keep the other waiting; Python's 5 ms is longer than most answers take
 
 
 def serve(
@@ -24,36 +26,44 @@ def serve(
     """Answers until it is told to stop; prints `serving http://HOST:PORT` once it is ready.
 
     port 0 takes a free one. Keys come from SARTOR_API_KEY, several separated by commas.
-    Raises: InputError `serve.open` when it would listen beyond this machine without a key, `serve.port` when the port is taken.
+    Raises: InputError `serve.open` when it would listen beyond this machine without a key, `serve.port` when the port cannot
+    be had; SartorError `serve.failed` when the model does not answer its own examples.
     """
-    import uvicorn
+    import gc
+    import sys
+    import time
+
+    import psutil
 
     from sartor.predict import load
-    from sartor.serve.app import create_app
+    from sartor.serve import connection
+    from sartor.serve.app import Service
 
     keys = tuple(key.strip() for key in os.environ.get("SARTOR_API_KEY", "").split(",") if key.strip())
     if not is_loopback(host) and not keys and not insecure:
         raise InputError("serve.open", host=host)
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise InputError("serve.port", host=host, port=port, why=error.strerror or error) from None
+    listener = _bind(host, port)
     predictor = load(bundle, threads=threads)
-    taken = listener.getsockname()[1]
-    app = create_app(
+    service = Service(
         predictor,
         keys=keys,
-        hosts=None if not is_loopback(host) else frozenset({"127.0.0.1", "localhost", "[::1]", host}),
+        hosts=frozenset({"127.0.0.1", "localhost", "[::1]", _in_url(host)}) if is_loopback(host) else None,
         max_body_bytes=max_body_bytes,
-        on_ready=lambda: print(f"serving http://{host}:{taken}", flush=True),
     )
-    config = uvicorn.Config(
-        app, access_log=False, log_level="warning", server_header=False, timeout_graceful_shutdown=30, lifespan="on"
-    )
-    uvicorn.Server(config).run(sockets=[listener])
+    try:
+        service.start()
+    except Exception as error:
+        raise SartorError("serve.failed", path=bundle, said=f"{type(error).__name__}: {error}") from error
+    gc.collect()
+    gc.freeze()  # what is loaded now stays; collecting it again and again would only make requests wait
+    sys.setswitchinterval(SWITCH_S)
+
+    def announce() -> None:
+        service.cold_start_s = time.time() - psutil.Process().create_time()
+        print(f"serving http://{_in_url(host)}:{listener.getsockname()[1]}", flush=True)
+
+    with suppress(KeyboardInterrupt):  # Ctrl-C is how one stops it by hand
+        connection.run(service, listener, on_ready=announce)
 
 
 def is_loopback(host: str) -> bool:
@@ -64,3 +74,21 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host.strip("[]")).is_loopback
     except ValueError:
         return False
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    """A socket that has the port but does not listen yet: until it is ready, a client is refused rather than kept waiting."""
+    host = host.strip("[]")
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise InputError("serve.port", host=host, port=port, why=getattr(error, "strerror", None) or error) from None
+    return listener
+
+
+def _in_url(host: str) -> str:
+    host = host.strip("[]")
+    return f"[{host}]" if ":" in host else host

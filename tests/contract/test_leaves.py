@@ -13,7 +13,7 @@ from sartor.errors import InputError
 
 EVERY = [(kind, name) for kind in leaves.KINDS for name in leaves.names(kind)]
 FUNCTIONS = {
-    "modality": ("recognise", "read", "profile", "audit", "key", "show"),
+    "modality": ("recognise", "read", "profile", "audit", "key", "parts", "leave_out", "show"),
     "task": (
         "suits",
         "examples",

@@ -1,0 +1,163 @@
+"""What a person sees of a build: a live line with progress and time left on a terminal, plain lines anywhere else.
+
+It reads the same events as `OUT/events.jsonl` and decides nothing.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any, TextIO
+
+from sartor.events import Event
+
+MARKS = {"met": "✓", "missed": "✗", "unproven": "?"}
+COLOURS = {"met": "green", "missed": "red", "unproven": "yellow"}
+WORD_EVERY_S = 10.0  # a sign of life in plain lines
+
+
+class Display:
+    """Hears events and shows them on standard error."""
+
+    def __init__(self, *, budget_s: float | None = None, stream: TextIO | None = None) -> None:
+        from rich.console import Console
+
+        self.console = Console(file=stream or sys.stderr, highlight=False, soft_wrap=True)
+        self.budget_s = budget_s
+        self.began = self.last_word = time.monotonic()
+        self.plain = not self.console.is_terminal
+        self.live: Any = None
+
+    def __enter__(self) -> Display:
+        if not self.plain:
+            from rich.live import Live
+
+            self.live = Live(console=self.console, refresh_per_second=8, transient=True)
+            self.live.start()
+        return self
+
+    def __exit__(self, *ended: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def __call__(self, item: Event) -> None:
+        """One event."""
+        show = getattr(self, f"_on_{item['event']}", None)
+        if show is not None:
+            show(item)
+
+    def _say(self, text: str, style: str = "") -> None:
+        from rich.text import Text
+
+        spent = time.monotonic() - self.began
+        line = Text(f"{clock(spent):>6}  ", style="dim")
+        line.append(text, style=style)
+        self.console.print(line)
+        self.last_word = time.monotonic()
+
+    def _on_stage(self, item: Event) -> None:
+        if "candidate" not in item:
+            self._say(str(item["name"]), "bold")
+
+    def _on_log(self, item: Event) -> None:
+        self._say(f"  {item['message']}", "red" if item["level"] == "error" else "dim")
+
+    def _on_finding(self, item: Event) -> None:
+        style = {"error": "red", "warning": "yellow"}.get(str(item["severity"]), "dim")
+        self._say(f"  {item['severity']}: {item['message']}", style)
+
+    def _on_plan(self, item: Event) -> None:
+        self._say(f"{item['name']}  (about {clock(item['forecast_s'])})", "bold")
+        self._say(f"  {item['reason']}", "dim")
+
+    def _on_step(self, item: Event) -> None:
+        if item["status"] == "resumed":
+            self._say(f"  {item['step']} resumes from {item['checkpoint']} ({item['done']} of {item['total']} steps)")
+        elif item["status"] == "cached":
+            self._say("  found whole in the cache", "dim")
+
+    def _on_epoch(self, item: Event) -> None:
+        self._say(
+            f"  epoch {item['epoch']}: loss {item['train_loss']:.4f}, validation {item['valid']:.4f}, "
+            f"{item['rows_per_s']:.0f} rows/s",
+            "dim",
+        )
+
+    def _on_progress(self, item: Event) -> None:
+        done, total = float(item["done"]), max(1.0, float(item["total"]))
+        text = f"{item['stage']}: {item['done']:,} of {item['total']:,} {item['unit']}"
+        if item.get("rate"):
+            text += f", {item['rate']:.0f} {item['unit']}/s"
+        if item.get("left_s") is not None:
+            text += f", {clock(item['left_s'])} left"
+        if self.live is not None:
+            from rich.text import Text
+
+            width = 24
+            full = int(width * min(1.0, done / total))
+            line = Text(f"{clock(time.monotonic() - self.began):>6}  ", style="dim")
+            line.append("━" * full, style="cyan")
+            line.append("━" * (width - full), style="bright_black")
+            line.append(f"  {text}")
+            if self.budget_s:
+                line.append(f"  (budget {clock(self.budget_s)})", style="dim")
+            self.live.update(line)
+        elif time.monotonic() - self.last_word >= WORD_EVERY_S:
+            self._say(f"  {text}")
+
+    def _on_candidate(self, item: Event) -> None:
+        if item["status"] == "measured":
+            chance = f"; chance that every need is met: {item['chance']:.0%}"
+            self._say(f"  {values_line(item['values'])}{chance}  [{clock(item['seconds'])}]")
+        else:
+            self._say(
+                f"{item['name']} {item['status']}: {item['why']}", "dim" if item["status"] == "skipped" else "red"
+            )
+
+    def _on_verdict(self, item: Event) -> None:
+        if self.live is not None:
+            self.live.update("")
+
+
+def values_line(values: dict[str, float | None]) -> str:
+    """Measured values in one line."""
+    told = []
+    for name, value in values.items():
+        if value is None or name == "training_time":
+            continue
+        short = name.removesuffix(" at concurrency 1").replace("latency_", "")
+        unit = {"p50": " ms", "p95": " ms", "p99": " ms", "size": " MB", "memory": " MB"}.get(short.split()[0], "")
+        told.append(f"{short} {value:.4g}{unit}")
+    return " · ".join(told)
+
+
+def verdict_lines(needs: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """(text, colour) for each need: the verdict, the figures, what to do."""
+    lines = []
+    for need in needs:
+        verdict = need["verdict"]
+        text = f"{MARKS[verdict]} {verdict:<8}  {need['need']}"
+        if need["measured"] is not None:
+            text += f"   measured {need['measured']:.4g}{_unit(need)}"
+            if need["low"] is not None and not need["low"] == need["high"] == need["measured"]:
+                text += f" ({need['low']:.4g} – {need['high']:.4g}, n = {need['n']:,})"
+        lines.append((text, COLOURS[verdict]))
+        if need["advice"]:
+            lines.append((f"            {need['advice']}", "dim"))
+    return lines
+
+
+def clock(seconds: float) -> str:
+    """Seconds as 4s, 1m05s or 2h03m."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole}s"
+    if whole < 3600:
+        return f"{whole // 60}m{whole % 60:02d}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+
+
+def _unit(need: dict[str, Any]) -> str:
+    return f" {need['unit']}" if need["unit"] else ""

@@ -1,0 +1,67 @@
+"""Explaining one answer: how much each part of the row carries it, by leaving that part out (Zeiler and Fergus 2014, section 2.2).
+
+The parts are answered by the same predictor that serves, so what is explained is what is deployed.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from sartor import leaves
+from sartor.predict import Predictor
+
+MOST_PARTS = 400
+
+
+def explain(predictor: Predictor, row: Any) -> dict[str, Any]:
+    """`{"answer", "parts": [{"column", "begin", "end", "text", "weight"}]}`.
+
+    weight: by how much the log-odds of the answered class fall when the part is left out; negative when the part spoke against it.
+    Raises: RowError `row.*`.
+    """
+    if isinstance(row, str) and len(predictor.inputs) == 1:
+        row = {predictor.inputs[0]["name"]: row}
+    prepared = predictor.prepare(row)
+    found, without = [], []
+    for column in predictor.inputs:
+        name = column["name"]
+        modality = leaves.load("modality", column["kind"])
+        for begin, end in modality.parts(prepared[name])[:MOST_PARTS]:
+            value = prepared[name]
+            found.append({"column": name, "begin": begin, "end": end, "text": str(value[begin:end])})
+            without.append(prepared | {name: modality.leave_out(value, begin, end)})
+    answer = predictor.answer([prepared])[0]
+    label = answer["label"]
+    before = _log_odds(answer["probabilities"][label])
+    for begin in range(0, len(without), 32):
+        for part, other in zip(found[begin:], predictor.answer(without[begin : begin + 32]), strict=False):
+            part["weight"] = round(before - _log_odds(other["probabilities"][label]), 6)
+    return {"answer": answer, "parts": found}
+
+
+def as_text(found: dict[str, Any]) -> Any:
+    """The row in colour: green carried the answer, red spoke against it; then the strongest parts with their weights."""
+    from rich.text import Text
+
+    parts = found["parts"]
+    strongest = max((abs(part["weight"]) for part in parts), default=0.0) or 1.0
+    shown = Text(f"{found['answer']['label']}  {found['answer']['probability']:.4f}\n\n", style="bold")
+    for part in parts:
+        share = part["weight"] / strongest
+        style = "" if abs(share) < 0.1 else ("green" if share > 0 else "red") + (" bold" if abs(share) > 0.5 else "")
+        shown.append(part["text"], style=style)
+        shown.append("" if _dense(part["text"]) else " ")
+    shown.append("\n\n")
+    for part in sorted(parts, key=lambda part: -abs(part["weight"]))[:10]:
+        shown.append(f"{part['weight']:+8.3f}  {part['text']}\n")
+    return shown
+
+
+def _log_odds(probability: float) -> float:
+    inside = min(max(probability, 1e-9), 1 - 1e-9)
+    return math.log(inside / (1 - inside))
+
+
+def _dense(text: str) -> bool:
+    return any(character > "⺀" for character in text)

@@ -1,0 +1,52 @@
+"""Exporting: the files that are deployed and nothing else, or the same weights in the format of another runtime."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sartor import bundle as bundles
+from sartor import leaves
+from sartor.bundle import Bundle
+from sartor.errors import InputError
+
+UNPROVEN = ("report.json", "report.html", "README.md")  # they speak of the graphs that were measured, not of these
+
+
+def deploy(path: Path | str, target: Path) -> Bundle:
+    """Copies what is deployed: enough to serve the same answers.
+
+    Raises: InputError `bundle.*`, `export.exists`.
+    """
+    bundle = bundles.load(path)
+    _free(target)
+    bundles.copy_deployed(bundle, target)
+    return bundles.load(target)
+
+
+def to_runtime(path: Path | str, runtime: str, target: Path) -> Bundle:
+    """A bundle of the same weights whose graphs another runtime runs, compared with the model on the bundle's example rows.
+
+    Nothing is claimed of it until `sartor verify` measured it.
+    Raises: InputError `leaf.unknown`, `export.*`.
+    """
+    bundle = bundles.load(path)
+    leaf = leaves.load("runtime", runtime)
+    _free(target)
+    if not (bundle.path / "model.safetensors").is_file():
+        raise InputError("export.no-weights", path=path)
+    from sartor import model as models
+
+    model = models.load(bundle.path).eval()
+    body = leaves.load("backbone", bundle.meta["backbone"]["leaf"])
+    sample = body.processor(bundle.path, bundle.meta["backbone"])(bundle.meta["examples"][:3])
+    with bundles.writing(target) as folder:
+        graphs = [name for name in bundle.manifest["files"] if name.startswith("runtime/")]
+        bundles.link(bundle, folder, leave=["bundle.json", *UNPROVEN, *graphs])
+        record = leaf.write(model, folder, sample=sample)
+        bundles.write_json(folder / "bundle.json", bundle.meta | {"runtime": record})
+    return bundles.load(target)
+
+
+def _free(target: Path) -> None:
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InputError("export.exists", path=target)

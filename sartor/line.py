@@ -1,0 +1,419 @@
+"""The line: from what the user needs to a model that is proven to meet it, or an honest account of why not.
+
+Start reading here. Every decision and every measurement goes through `run.once`, which writes it down before it is acted on, so
+a build that is started again by the same command takes up where it stopped and never decides twice.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from sartor import bundle as bundles
+from sartor import hardware, leaves, package
+from sartor import measure as measuring
+from sartor import needs as need_files
+from sartor.bundle import Bundle
+from sartor.data import audit as audits
+from sartor.data import read, schema, split, store
+from sartor.data.dataset import Dataset, Examples, Finding, Splits
+from sartor.errors import InputError, SartorError, near
+from sartor.events import Events, event, silent
+from sartor.follow import follow, versions
+from sartor.front import Candidate, Decision, Front, Profile, with_epochs
+from sartor.needs import Needs, verdicts
+from sartor.plan import Plan, keys, source_digest
+from sartor.predict import Predictor
+from sartor.report import Report
+from sartor.run import Run
+
+
+def build(
+    needs: Needs, out: Path | str, *, plan: Plan | None = None, cache: Path | None = None, events: Events = silent
+) -> Bundle:
+    """The bundle in `out` that meets the needs best, judged once on test rows that took no part in any choice.
+
+    plan: follow exactly this one. cache: where candidates are kept; OUT/.build when left out.
+    Raises: InputError for what the user can mend, before any compute; SartorError `build.no-candidate`.
+    """
+    out = Path(out)
+    with Run(out, identity=_identity(needs, plan), budget_s=needs.budget_s, cache=cache, events=events) as run:
+        ground = prepare(needs, run)
+        front = Front(needs, profile(ground, run), task=ground.task, test_rows=ground.clean_test_rows)
+        for candidate in plans(front, run, only=plan):
+            if candidate.status == "waiting":
+                try_out(candidate, ground, needs, run)
+            front.add(candidate)
+            run.events(event("candidate", **_told(candidate)))
+        best = front.best()
+        if best is None:
+            raise SartorError("build.no-candidate", why="; ".join(f"{c.plan.name}: {c.why}" for c in front.found))
+        staged = package.stage(
+            best, needs, ground.dataset, ground.splits, name=out.resolve().name, target=run.cache / "staged"
+        )
+        report = judge(staged, best, ground, needs, run)  # the test rows are touched once, here
+        judged = verdicts(needs, report)
+        run.events(event("verdict", needs=[verdict.as_dict() for verdict in judged]))
+        with run.stage("package"):
+            record = package.report_record(
+                name=out.resolve().name,
+                created=run.once("created", package.now),
+                needs=needs,
+                verdicts=judged,
+                front=front,
+                chosen=best,
+                report=report,
+                baseline=run.once("baseline", lambda: _baseline(front, ground, needs)),
+                findings=ground.findings,
+                dataset=ground.dataset,
+                splits=ground.splits,
+                stages=_stages(run, front),
+                total_s=run.journal.spent_s,
+                restarts=run.journal.restarts,
+                command=package.command_of(needs, out),
+            )
+            bundle = package.finish(staged, record, target=run.cache / "finished", out=out)
+        run.events(event("done", exit=record["exit"], seconds=round(run.journal.spent_s, 2)))
+        return bundle
+
+
+def foresee(needs: Needs) -> dict[str, Any]:
+    """What a build would try, with reasons and forecasts; the data is read and audited, nothing is trained or kept."""
+    with TemporaryDirectory() as folder, Run(Path(folder) / "plan", identity={}, budget_s=needs.budget_s) as run:
+        ground = prepare(needs, run)
+        front = Front(needs, profile(ground, run), task=ground.task, test_rows=ground.clean_test_rows)
+        told = []
+        for candidate in front.possible():
+            decision = front.decide(candidate, left_s=run.left_s - front.judging_s())
+            candidate.plan = with_epochs(candidate.plan, decision.epochs)
+            candidate.forecast_s = decision.forecast_s
+            candidate.status, candidate.why = ("waiting" if decision.go else "skipped"), decision.why
+            told.append(candidate.as_dict())
+    return {
+        "rule": ground.splits.rule,
+        "findings": [finding.as_dict() for finding in ground.findings],
+        "candidates": told,
+    }
+
+
+@dataclass(frozen=True)
+class Ground:
+    """What every candidate stands on: the rows, what the audit said of them, and their splits."""
+
+    dataset: Dataset
+    task: str
+    findings: list[Finding]
+    splits: Splits
+    folder: Path  # where a child process finds the rows
+
+    @property
+    def target(self) -> str:
+        return self.dataset.schema.targets[0].name
+
+    @property
+    def clean_test_rows(self) -> int:
+        return len(self.splits.test) - len(self.splits.leaked)
+
+    def examples(self, part: str) -> Examples:
+        """The examples of a split."""
+        task = leaves.load("task", self.task)
+        rows = getattr(self.splits, part)
+        return task.examples(self.dataset, rows, self.target, group=self.splits.group)  # type: ignore[no-any-return]
+
+
+def prepare(needs: Needs, run: Run) -> Ground:
+    """Reads, audits and splits. Everything that can be wrong with the input is said here, before any compute.
+
+    Raises: InputError `data.*`, `schema.*`, `split.*`, `need.no-class`.
+    """
+    with run.stage("read"):
+        dataset = read.read(
+            needs.data, input=needs.input, target=needs.target, task=needs.task, cache=run.cache / "read"
+        )
+        found, task = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
+        run.for_data(dataset.fingerprint)
+        for note in (*dataset.notes, *found.reasons):
+            run.events(event("log", level="info", code="", message=note))
+    target = found.targets[0].name
+    if needs.group is not None and needs.group not in dataset.table.column_names:
+        known = dataset.table.column_names
+        raise InputError(
+            "schema.unknown-column",
+            column=needs.group,
+            near=near(needs.group, known),
+            known=", ".join(map(repr, known)),
+        )
+    _check_classes(needs, dataset, task, target)
+    with run.stage("audit"):
+        findings = audits.audit(dataset, target=target, task=task, seed=needs.seed)
+        for finding in findings:
+            run.events(event("finding", severity=finding.severity, code=finding.code, message=finding.message))
+    with run.stage("split"):
+        splits = split.for_needs(dataset, needs, target=target, task=task, findings=findings)
+        run.events(event("log", level="info", code="", message=splits.rule))
+        columns = [asdict(column) for column in dataset.schema.columns]
+        made_of = json.dumps([dataset.fingerprint, needs.seed, splits.rule, splits.group, columns])
+        folder = run.cache / "data" / hashlib.sha256(made_of.encode()).hexdigest()[:24]
+        if not (folder / "dataset.json").is_file():
+            store.save(dataset, splits, folder)
+    return Ground(dataset, task, findings, splits, folder)
+
+
+def profile(ground: Ground, run: Run) -> Profile:
+    """What the planner goes by: rows, classes, lengths, languages, and the speed of this machine."""
+    train = ground.examples("train")
+    seen: dict[str, float] = {}
+    characters = 0.0
+    for column in ground.dataset.schema.inputs:
+        told = leaves.load("modality", column.kind).profile(train.inputs.column(column.name))  # type: ignore[attr-defined]
+        characters += float(told.get("characters_median", 0.0))
+        for language, share in told.get("languages", {}).items():
+            seen[language] = max(seen.get(language, 0.0), float(share))
+    spec = leaves.load("task", ground.task).learn(train.targets[ground.target])
+    return Profile(
+        rows=len(train),
+        classes=len(spec.get("classes", [])) or 1,
+        characters=characters,
+        languages=seen,
+        gflops=float(run.once("gflops", hardware.matrix_gflops)),
+    )
+
+
+def plans(front: Front, run: Run, *, only: Plan | None = None) -> Iterator[Candidate]:
+    """The candidates to try, one after the other, each decided upon with what the ones before it showed.
+
+    Those that are passed over come as well, with the reason. They end when every need is likely met or the budget is used.
+    """
+    possible = iter([Candidate("given", only, "given")]) if only is not None else front.possible()
+    for candidate in possible:
+
+        def decide(candidate: Candidate = candidate) -> dict[str, Any]:
+            return front.decide(candidate, left_s=run.left_s - front.judging_s()).as_dict()
+
+        decision = Decision(**run.once(f"decide {candidate.id}", decide))
+        candidate.plan = with_epochs(candidate.plan, decision.epochs)
+        candidate.forecast_s = decision.forecast_s
+        if not decision.go:
+            candidate.status, candidate.why = "skipped", decision.why
+        else:
+            run.events(
+                event(
+                    "plan",
+                    id=candidate.id,
+                    name=candidate.plan.name,
+                    reason=candidate.plan.reason,
+                    forecast_s=round(decision.forecast_s, 1),
+                )
+            )
+        yield candidate
+
+
+def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run) -> None:
+    """Follows a candidate's plan and measures it on the validation rows, through the predictor and server that would serve it."""
+
+    def work() -> dict[str, Any]:
+        began = run.journal.spent_s
+        steps: dict[str, float] = {}
+        made_of = _made_of(ground, needs)
+
+        def listen(item: dict[str, Any]) -> None:
+            if item.get("event") == "step" and item.get("status") == "done":
+                steps[item["step"]] = item["seconds"]
+            run.events(item)
+
+        left = run.left_s
+        try:
+            bundle = follow(
+                candidate.plan,
+                data=ground.folder,
+                cache=run.cache,
+                made_of=made_of,
+                threads=hardware.cores(),
+                events=listen,
+                timeout_s=None if np.isinf(left) else max(10.0, left),
+            )
+            before = run.journal.spent_s
+            report, answers = measuring.measure(
+                bundle,
+                ground.examples("valid"),
+                needs,
+                effort=measuring.QUICK,
+                training_s=before - began,
+                events=run.events,
+            )
+        except InputError:
+            raise
+        except SartorError as error:
+            run.events(event("log", level="error", code=error.code, message=str(error)))
+            return {"status": "failed", "why": str(error), "seconds": run.journal.spent_s - began}
+        steps["measure"] = run.journal.spent_s - before
+        prefixes = [run.cache / name for name in keys(candidate.plan, made_of=made_of)]
+        notes = _notes(prefixes)
+        return {
+            "status": "measured",
+            "seconds": run.journal.spent_s - began,
+            "steps": steps,
+            "bundle": str(bundle.path.relative_to(run.cache)),
+            "report": report.as_dict(),
+            "curve": notes.pop("curve", []),
+            "notes": notes,
+            "flips": _flips(prefixes, answers, ground, needs, run),
+        }
+
+    with run.stage(candidate.plan.name, candidate=candidate.id):
+        found = run.once(f"measured {candidate.id}", work)
+    candidate.status, candidate.why, candidate.seconds = found["status"], found.get("why", ""), found["seconds"]
+    if candidate.status == "measured":
+        candidate.steps, candidate.bundle = found["steps"], str(run.cache / found["bundle"])
+        candidate.report = Report.from_dict(found["report"])
+        candidate.curve, candidate.notes, candidate.flips = found["curve"], found["notes"], found["flips"]
+
+
+def judge(staged: Bundle, chosen: Candidate, ground: Ground, needs: Needs, run: Run) -> Report:
+    """Measures the packaged winner on the test rows: quality through the packaged runtime, the rest through the real server."""
+
+    def work() -> dict[str, Any]:
+        test = ground.examples("test")
+        leaked = np.isin(test.rows, ground.splits.leaked)
+        report, answers = measuring.measure(
+            staged,
+            test,
+            needs,
+            effort=_effort(chosen, needs, run.left_s),
+            leaked=leaked,
+            training_s=run.journal.spent_s,
+            events=run.events,
+        )
+        head = staged.meta["heads"][0]
+        kept = np.flatnonzero(~leaked) if not leaked.all() else np.arange(len(test))
+        report.figures = {
+            head["target"]: leaves.load("task", head["task"]).figures(
+                test[kept], [answers[i] for i in kept], head["target"], head["spec"]
+            )
+        }
+        report.environment |= {"versions": versions(), "runtime": staged.meta["runtime"], "digest": staged.digest}
+        return report.as_dict()
+
+    with run.stage("judge"):
+        # Keyed by what is judged: rows that have judged a bundle once are not asked about the same one again.
+        return Report.from_dict(run.once(f"judged {staged.digest}", work))
+
+
+def _identity(needs: Needs, plan: Plan | None) -> dict[str, Any]:
+    return {
+        "needs": need_files.as_dict(needs),
+        "plan": plan.as_dict() if plan else None,
+        "source": source_digest(),
+        "versions": versions(),
+    }
+
+
+def _made_of(ground: Ground, needs: Needs) -> dict[str, Any]:
+    """Everything outside a plan that decides what its steps compute."""
+    return {
+        "fingerprint": ground.dataset.fingerprint,
+        "splits": ground.folder.name,
+        "seed": needs.seed,
+        "inputs": [{"name": column.name, "kind": column.kind} for column in ground.dataset.schema.inputs],
+        "targets": {ground.target: ground.task},
+        "threads": hardware.cores(),
+        "versions": versions(),
+        "device": "cpu",
+        "isa": hardware.describe()["isa"],
+    }
+
+
+def _flips(
+    prefixes: list[Path], answers: list[dict[str, Any]], ground: Ground, needs: Needs, run: Run
+) -> dict[str, Any] | None:
+    """How many validation answers an eight-bit bundle changes against the float graph that it was made from."""
+    if bundles.load(prefixes[-1], check=False).meta["runtime"].get("precision") != "int8":
+        return None
+    parent = Predictor(bundles.load(prefixes[-2], check=False), threads=needs.threads)
+    before = measuring.answer(parent, ground.examples("valid"), events=run.events)
+    same = leaves.load("task", ground.task).same
+    flips = sum(not same(one, other) for one, other in zip(answers, before, strict=True))
+    return {"of": "its float parent", "n": len(answers), "flips": flips}
+
+
+def _notes(prefixes: list[Path]) -> dict[str, Any]:
+    """What the steps of a plan noted."""
+    told: dict[str, Any] = {}
+    for folder in prefixes:
+        if (folder / "step.json").is_file():
+            told |= json.loads((folder / "step.json").read_text(encoding="utf-8"))["notes"]
+    return told
+
+
+def _baseline(front: Front, ground: Ground, needs: Needs) -> dict[str, Any] | None:
+    """The trivial baseline's primary metric on the test rows, for comparison; it takes part in no choice."""
+    trivial = next((c for c in front.found if c.trivial and c.status == "measured"), None)
+    if trivial is None:
+        return None
+    test = ground.examples("test")
+    predictor = Predictor(bundles.load(trivial.bundle, check=False), threads=needs.threads)
+    value = next(
+        value
+        for value in measuring.quality(predictor, test, measuring.answer(predictor, test), needs)
+        if value.key == front.primary
+    )
+    return {"name": trivial.plan.name, "measured": value.measured}
+
+
+def _effort(chosen: Candidate, needs: Needs, left_s: float) -> measuring.Effort:
+    """The full effort, with fewer requests to a window where the budget would not hold it; windows and processes stay."""
+    full = measuring.FULL
+    fast = next((v for v in chosen.report.values if v.key.measure == "latency_p95"), None)
+    if np.isinf(left_s) or fast is None or not fast.measured:
+        return full
+    settings = len({need.key.setting for need in needs.needs if need.key.setting} | {()})
+    affordable = 0.5 * max(0.0, left_s) * 1e3 / (fast.measured * full.windows * settings)
+    return measuring.Effort(full.servers, full.windows, int(np.clip(affordable, 40, full.requests)), full.processes)
+
+
+def _check_classes(needs: Needs, dataset: Dataset, task: str, target: str) -> None:
+    asked = [need for need in needs.needs if need.key.for_class is not None]
+    if not asked:
+        return
+    labelled = split.usable_rows(dataset, target=target, task=task)
+    leaf = leaves.load("task", task)
+    known = leaf.learn(leaf.examples(dataset, labelled, target).targets[target]).get("classes", [])
+    for need in asked:
+        name = str(need.key.for_class)
+        if name not in known:
+            raise InputError(
+                "need.no-class",
+                name=name,
+                target=target,
+                need=need.text,
+                near=near(name, known),
+                known=", ".join(map(repr, known[:40])),
+            )
+
+
+def _stages(run: Run, front: Front) -> Mapping[str, float]:
+    """Seconds by stage; a candidate's are what it took when it was made, even if that was before a restart."""
+    took = {candidate.plan.name: candidate.seconds for candidate in front.found if candidate.seconds}
+    before = {name: run.stages[name] for name in ("read", "audit", "split") if name in run.stages}
+    after = {name: seconds for name, seconds in run.stages.items() if name not in before and name not in took}
+    return before | took | after
+
+
+def _told(candidate: Candidate) -> dict[str, Any]:
+    values = {str(value.key): value.measured for value in candidate.report.values}
+    return {
+        "id": candidate.id,
+        "name": candidate.plan.name,
+        "status": candidate.status,
+        "why": candidate.why,
+        "chance": candidate.chance if candidate.status == "measured" else None,
+        "values": values,
+        "seconds": round(candidate.seconds, 2),
+    }

@@ -1,0 +1,207 @@
+"""Packaging: the winner becomes a bundle of its own, is judged as it will be deployed, and gets its report and model card."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from sartor import __version__, bundle, leaves, page
+from sartor import needs as need_files
+from sartor.bundle import Bundle
+from sartor.data.dataset import Dataset, Finding, Splits
+from sartor.front import Candidate, Front
+from sartor.needs import Needs
+from sartor.report import SCHEMA, Report, Verdict, exit_code
+
+EXAMPLES = 8  # rows that the page offers to try
+
+
+def stage(chosen: Candidate, needs: Needs, dataset: Dataset, splits: Splits, *, name: str, target: Path) -> Bundle:
+    """The bundle as it will be deployed, before it is judged: what is measured is what is shipped, to the byte."""
+    built = bundle.load(chosen.bundle)
+    body = built.meta["backbone"]
+    with bundle.writing(target) as folder:
+        rows = leaves.load("task", built.meta["heads"][0]["task"]).examples(
+            dataset, splits.valid[: 40 * EXAMPLES], built.meta["heads"][0]["target"]
+        )
+        tried = sorted(rows.inputs, key=lambda row: len(str(row)))  # neither the shortest nor the longest
+        step = max(1, len(tried) // (EXAMPLES + 2))
+        meta = built.meta | {
+            "name": name,
+            "threads": needs.threads,
+            "examples": tried[step::step][:EXAMPLES],
+            "sartor": __version__,
+        }
+        if "pooling" in body and not body.get("owns_weights"):
+            # The cached prefix names its base weights; what leaves the house holds them, so that transformers can load it.
+            from sartor import model
+
+            model.save(model.load(built.path), folder)
+            meta["backbone"] = body | {"owns_weights": True}
+        bundle.link(built, folder, leave=["bundle.json", "step.json"])
+        bundle.write_json(folder / "bundle.json", meta)
+        bundle.write_json(folder / "plan.json", chosen.plan.as_dict())
+        (folder / "needs.yaml").write_text(need_files.dump(_absolute(needs)), encoding="utf-8")
+    return bundle.load(target, check=False)
+
+
+def finish(staged: Bundle, record: dict[str, Any], *, target: Path, out: Path) -> Bundle:
+    """Adds report, page and model card, and puts the whole into `out`."""
+    with bundle.writing(target) as folder:
+        bundle.link(staged, folder)
+        bundle.write_json(folder / "report.json", record)
+        (folder / "report.html").write_text(page.render(record), encoding="utf-8")
+        (folder / "README.md").write_text(card(record, staged.meta), encoding="utf-8")
+    return bundle.place(target, out)
+
+
+def report_record(
+    *,
+    name: str,
+    created: str,
+    needs: Needs,
+    verdicts: list[Verdict],
+    front: Front,
+    chosen: Candidate,
+    report: Report,
+    baseline: dict[str, Any] | None,
+    findings: list[Finding],
+    dataset: Dataset,
+    splits: Splits,
+    stages: Mapping[str, float],
+    total_s: float,
+    restarts: int,
+    command: str,
+) -> dict[str, Any]:
+    """report.json: everything that the page, a program or an auditor may ask of a build."""
+    target = dataset.schema.targets[0].name
+    return {
+        "schema": SCHEMA,
+        "sartor": __version__,
+        "name": name,
+        "created": created,
+        "exit": exit_code(verdicts),
+        "needs": [verdict.as_dict() for verdict in verdicts],
+        "chosen": chosen.id,
+        "reason": front.reason(chosen),
+        "candidates": [candidate.as_dict() for candidate in front.found],
+        "findings": [finding.as_dict() for finding in findings],
+        "data": {
+            "source": dataset.source,
+            "rows": len(dataset),
+            "splits": splits.sizes(),
+            "rule": splits.rule,
+            "fingerprint": dataset.fingerprint,
+            "target": target,
+            "inputs": [column.name for column in dataset.schema.inputs],
+            "classes": _classes(chosen),
+            "notes": [*dataset.notes, *dataset.schema.reasons],
+            "set_aside": [
+                {"file": row.file, "line": row.line, "reason": row.reason} for row in dataset.set_aside[:1000]
+            ],
+        },
+        "values": [
+            value.as_dict() | ({"name": f"{value.key.measure} with the leaked rows"} if value.key.where else {})
+            for value in report.values
+        ],
+        "figures": report.figures,
+        "baseline": baseline,
+        "time": {
+            "total_s": round(total_s, 2),
+            "budget_s": needs.budget_s,
+            "restarts": restarts,
+            "stages": [{"name": stage, "seconds": round(seconds, 2)} for stage, seconds in stages.items()],
+        },
+        "environment": report.environment,
+        "command": command,
+    }
+
+
+def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
+    """The model card: the hub's metadata, then what was asked, what was proven and how to use it."""
+    languages = sorted({code for item in record["candidates"] for code in item.get("languages", [])})
+    metadata: dict[str, Any] = {
+        "library_name": "sartor",
+        "pipeline_tag": "text-classification",
+        "tags": ["sartor", *([f"base_model:{meta['backbone']['ref']}"] if "pooling" in meta["backbone"] else [])],
+    }
+    if languages:
+        metadata["language"] = languages
+    lines = [
+        "---",
+        yaml.safe_dump(metadata, sort_keys=False).strip(),
+        "---",
+        f"# {record['name']}",
+        "",
+        f"Made by Sartor {record['sartor']} on {record['created'][:10]} from {record['data']['rows']:,} rows.",
+        "",
+        "| need | measured | bounds | n | verdict |",
+        "|---|---|---|---|---|",
+    ]
+    for need in record["needs"]:
+        bounds = "–" if need["low"] is None else f"{need['low']:.4g} – {need['high']:.4g}"
+        measured = "–" if need["measured"] is None else f"{need['measured']:.4g} {need['unit']}".strip()
+        lines.append(f"| `{need['need']}` | {measured} | {bounds} | {need['n']:,} | **{need['verdict']}** |")
+    lines += [
+        "",
+        f"Bounds are one-sided, each at {record['needs'][0]['confidence']:.0%}." if record["needs"] else "",
+        "",
+        record["reason"],
+        "",
+        f"Data: {record['data']['rule']}",
+        "",
+        "```sh",
+        "sartor serve .          # an API and a page to try it on",
+        'sartor predict . "…"    # answers on the command line',
+        "sartor verify .         # measures the needs again, here and now",
+        "```",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def command_of(needs: Needs, out: Path) -> str:
+    """The command that makes it again."""
+    words = ["sartor", "build"]
+    record = need_files.as_dict(needs)
+    data = record.pop("data")
+    if isinstance(data, Mapping):
+        words += [word for part, file in data.items() for word in (f"--{part}", file)]
+    else:
+        words.append(data)
+    for text in record.pop("needs"):
+        words += ["--need", text]
+    for name in ("input",):
+        for value in record.pop(name, []):
+            words += [f"--{name}", value]
+    defaults = {"backbone": "auto", "seed": 0, "confidence": 0.95}
+    for name, value in record.items():
+        if value != defaults.get(name):
+            words += [f"--{name}", str(value)]
+    return shlex.join([*words, "--out", str(out)])
+
+
+def now() -> str:
+    """UTC, to the second, ISO 8601."""
+    return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _absolute(needs: Needs) -> Needs:
+    """Paths that still lead to the data when the bundle is verified from elsewhere on this machine."""
+    from dataclasses import replace
+
+    def full(value: Any) -> str:
+        return str(Path(value).resolve()) if Path(str(value)).exists() else str(value)
+
+    data = needs.data
+    return replace(needs, data={k: full(v) for k, v in data.items()} if isinstance(data, Mapping) else full(data))
+
+
+def _classes(chosen: Candidate) -> dict[str, int]:
+    spec = bundle.load(chosen.bundle, check=False).meta["heads"][0]["spec"]
+    return dict(zip(spec.get("classes", []), spec.get("counts", []), strict=False))

@@ -1,0 +1,118 @@
+"""The folder of a build: its lock, its journal, its events and its cache. What a kill leaves here, the same command picks up.
+
+Everything that is not the bundle stands in `OUT/.build`, so an unfinished build is never mistaken for a bundle.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from sartor import bundle as bundles
+from sartor.errors import InputError
+from sartor.events import Event, Events, Recorder, event, silent
+from sartor.journal import Journal
+
+WORK = ".build"
+
+
+class Run:
+    """An open build folder; a context that holds the lock. Two builds in one folder refuse each other."""
+
+    def __init__(
+        self,
+        out: Path,
+        *,
+        identity: dict[str, Any],
+        budget_s: float | None = None,
+        cache: Path | None = None,
+        events: Events = silent,
+    ) -> None:
+        """identity: what makes this the same build when it is started again.
+
+        Raises: InputError `build.not-empty`, `build.locked`, `build.folder`.
+        """
+        self.out, self.work, self.budget_s = out, out / WORK, budget_s
+        if out.is_dir() and any(out.iterdir()) and not self.work.is_dir() and not (out / bundles.MANIFEST).is_file():
+            raise InputError("build.not-empty", out=out)
+        try:
+            self.work.mkdir(parents=True, exist_ok=True)
+            self._lock = (self.work / "lock").open("a+")
+        except OSError as error:
+            raise InputError("build.folder", out=out, why=error.strerror or error) from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.seek(0)
+            raise InputError("build.locked", out=out, pid=self._lock.read().strip() or "unknown") from None
+        self._lock.truncate(0)
+        self._lock.write(str(os.getpid()))
+        self._lock.flush()
+        self.cache = cache or self.work
+        self.cache.mkdir(parents=True, exist_ok=True)
+        self.identity = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
+        self.journal = self._open_journal()
+        self._recorder = Recorder(out / "events.jsonl", events)
+        self.stages: dict[str, float] = {}
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.journal.close()
+        self._recorder.close()
+        self._lock.close()
+
+    def events(self, item: Event) -> None:
+        """Hears an event: kept in OUT/events.jsonl and passed on. It is also the journal's sign of life."""
+        self.journal.beat()
+        self._recorder(item)
+
+    def once(self, key: str, decide: Callable[[], Any]) -> Any:
+        """As of the journal: decided once, whatever happens in between."""
+        return self.journal.once(key, decide)
+
+    def for_data(self, fingerprint: str) -> None:
+        """Begins afresh when the data is no longer what the journal speaks of; cached work stays, keyed by what it was made of."""
+        if self.journal.known.get("data", fingerprint) != fingerprint:
+            self.journal.close()
+            self._set_journal_aside()
+            self.journal = self._open_journal()
+        self.once("data", lambda: fingerprint)
+
+    @contextmanager
+    def stage(self, name: str, **facts: Any) -> Iterator[None]:
+        """A named part of the build, told and timed."""
+        self.events(event("stage", name=name, **facts))
+        began = time.monotonic()
+        try:
+            yield
+        finally:
+            self.stages[name] = self.stages.get(name, 0.0) + time.monotonic() - began
+
+    @property
+    def left_s(self) -> float:
+        """Seconds of the budget that are left; infinite when there is none."""
+        return float("inf") if self.budget_s is None else self.budget_s - self.journal.spent_s
+
+    def _open_journal(self) -> Journal:
+        path = self.work / "journal.jsonl"
+        journal = Journal(path)
+        if journal.known.get("identity", self.identity) != self.identity:
+            journal.close()
+            self._set_journal_aside()
+            journal = Journal(path)
+        journal.once("identity", lambda: self.identity)
+        return journal
+
+    def _set_journal_aside(self) -> None:
+        number = len(list(self.work.glob("journal-*.jsonl"))) + 1
+        (self.work / "journal.jsonl").rename(self.work / f"journal-{number:03d}.jsonl")

@@ -1,0 +1,80 @@
+"""Verifying: the contract of a bundle measured again, here and now. Light half: an ONNX bundle is verified without torch."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sartor import bundle as bundles
+from sartor import measure as measuring
+from sartor import needs as need_files
+from sartor import report as reports
+from sartor.data import read, split
+from sartor.errors import InputError
+from sartor.events import Events, silent
+from sartor.report import Key, Report, Value, exit_code
+
+
+def verify(path: Path | str, data: str | None = None, *, events: Events = silent) -> dict[str, Any]:
+    """The needs of a bundle judged again: `{"exit", "needs", "values", "environment", "data"}` as in report.json.
+
+    data: a file whose rows all judge; the bundle's own test rows when left out, drawn again from the data that it was built from.
+    Raises: InputError `bundle.*`, `verify.no-data`, `verify.data-changed`.
+    """
+    path = Path(path)
+    bundle = bundles.load(path)
+    built = reports.read(path)
+    needs = need_files.load(path / "needs.yaml")
+    head = bundle.meta["heads"][0]
+    inputs = [column["name"] for column in bundle.meta["inputs"]]
+    examples, leaked, source = _rows(path, data, needs, built, inputs, head)
+    report, _ = measuring.measure(bundle, examples, needs, leaked=leaked, events=events)
+    report.add(_facts_of_the_build(built))
+    judged = need_files.verdicts(needs, report)
+    return {
+        "exit": exit_code(judged),
+        "needs": [verdict.as_dict() for verdict in judged],
+        "values": [value.as_dict() for value in report.values],
+        "environment": report.environment,
+        "data": {"source": source, "rows": len(examples)},
+    }
+
+
+def _rows(
+    path: Path,
+    data: str | None,
+    needs: need_files.Needs,
+    built: dict[str, Any],
+    inputs: list[str],
+    head: dict[str, Any],
+) -> tuple[Any, np.ndarray | None, str]:
+    from sartor import leaves
+
+    task = leaves.load("task", head["task"])
+    if data is not None:
+        dataset = read.read(data, input=inputs, target=head["target"], task=head["task"])
+        rows = split.usable_rows(dataset, target=head["target"], task=head["task"])
+        return task.examples(dataset, rows, head["target"], group=needs.group), None, dataset.source
+    try:
+        dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
+    except InputError as error:
+        if error.code == "data.not-found":
+            raise InputError("verify.no-data", path=path, source=needs.data) from None
+        raise
+    known = built["data"]["fingerprint"]
+    if dataset.fingerprint != known:
+        raise InputError(
+            "verify.data-changed", path=path, source=dataset.source, found=dataset.fingerprint[:12], known=known[:12]
+        )
+    splits = split.for_needs(dataset, needs, target=head["target"], task=head["task"])
+    examples = task.examples(dataset, splits.test, head["target"], group=splits.group)
+    return examples, np.isin(examples.rows, splits.leaked), dataset.source
+
+
+def _facts_of_the_build(built: dict[str, Any]) -> list[Value]:
+    """What only the build could measure: how long training took."""
+    values = Report.from_dict(built | {"figures": {}}).values
+    return [replace(value, note="Measured when it was built.") for value in values if value.key == Key("training_time")]
