@@ -307,7 +307,8 @@ def verdicts(needs: Needs, report: Report) -> list[Verdict]:
     for need in needs.needs:
         value = report.value(need.key)
         if value is None or value.measured is None:
-            judged.append(_verdict(need, None, needs.confidence, "unproven", "It was not measured."))
+            why = (value.note if value else "") or "It was not measured."
+            judged.append(_verdict(need, None, needs.confidence, "unproven", why))
             continue
         wanted, against = (value.low, value.high) if need.op[0] == ">" else (value.high, value.low)
         if wanted is None or against is None:

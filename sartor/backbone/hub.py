@@ -11,6 +11,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,15 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
         "width": config.get("hidden_size") or config.get("dim"),
         "owns_weights": False,
     }
+
+
+def lengths(ref: str, *, columns: Sequence[str], inputs: Sequence[Mapping[str, Any]]) -> np.ndarray:
+    """Tokens of each input [n] when nothing is cut off, from which the step `start` resolves `max_tokens`."""
+    with TemporaryDirectory() as folder:
+        meta = start(ref, Path(folder), columns=columns, inputs=inputs, seed=0)
+        uncut = processor(Path(folder), meta)
+        uncut.tokenizer.no_truncation()
+        return uncut.length(inputs)
 
 
 def processor(folder: Path, meta: Mapping[str, Any]) -> TokenProcessor:

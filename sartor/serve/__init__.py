@@ -11,7 +11,6 @@ from pathlib import Path
 from sartor.errors import InputError, SartorError
 
 MAX_BODY_BYTES = 2_000_000
-SWITCH_S = 0.0005  # how long one thread may keep the other waiting; Python's 5 ms is longer than most answers take
 
 
 def serve(
@@ -30,7 +29,6 @@ def serve(
     be had; SartorError `serve.failed` when the model does not answer its own examples.
     """
     import gc
-    import sys
     import time
 
     import psutil
@@ -56,7 +54,6 @@ def serve(
         raise SartorError("serve.failed", path=bundle, said=f"{type(error).__name__}: {error}") from error
     gc.collect()
     gc.freeze()  # what is loaded now stays; collecting it again and again would only make requests wait
-    sys.setswitchinterval(SWITCH_S)
 
     def announce() -> None:
         service.cold_start_s = time.time() - psutil.Process().create_time()

@@ -62,6 +62,9 @@ class Refused(Exception):
         return {"error": {"code": self.code, "message": self.message}}
 
 
+_FAULT = Refused(500, "server.fault", "The server failed on this request.")
+
+
 class Service:
     """The ASGI app: everything between a socket and the predictor.
 
@@ -132,40 +135,31 @@ class Service:
 
     async def _respond(self, scope: Scope, receive: Receive, send: Send) -> None:
         path, method = scope["path"], scope["method"]
+        predicting = path == "/predict" and method == "POST"
         headers = dict(scope["headers"])
-        whole = method in ("GET", "HEAD")  # whether everything that belongs to the request has been read
+        body, whole = b"", method in ("GET", "HEAD")  # whole: everything that belongs to the request has been read
+        refused: Refused | None = None
         try:
             self._admit(scope, headers)
-            body = b"" if whole else await self._body(headers, receive)
-            whole = True
-            if path == "/predict" and method == "POST":
-                began = time.perf_counter()
-                status, answer, rows = await self._predict(body, receive)
-                data = encode(answer)
-                if status == 200:
-                    took = time.perf_counter() - began
-                    self.seconds.observe(took)
-                    if rows == 1:
-                        self.recent.append(took * 1e3)
-                self.requests.labels("/predict", str(status)).inc()
-                await send(_start(status, data, (_CLOSE,) if self.draining else ()))
-                await send({"type": "http.response.body", "body": data})
-                return
-        except Refused as refused:
-            await self._refuse(refused, scope, None if whole else receive, send)
-            return
+            if not whole:
+                body, whole = await self._body(headers, receive), True
+            if predicting:
+                status, data = await self._predict(body, receive)
+        except Refused as error:
+            refused = error
         except Exception:
             logger.exception("a fault in %s", _route(path))
-            await self._refuse(
-                Refused(500, "server.fault", "The server failed on this request."),
-                scope,
-                None if whole else receive,
-                send,
-            )
-            return
-        await self._route(scope, body, receive, send)
+            refused = _FAULT
+        if refused is not None:
+            await self._refuse(refused, scope, None if whole else receive, send)
+        elif predicting:
+            self.requests.labels("/predict", str(status)).inc()
+            await send(_start(status, data, (_CLOSE,) if self.draining else ()))
+            await send({"type": "http.response.body", "body": data})
+        else:
+            await self._hand_over(scope, body, receive, send)
 
-    async def _route(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
+    async def _hand_over(self, scope: Scope, body: bytes, receive: Receive, send: Send) -> None:
         """Hands a request that was admitted and read to FastAPI. HEAD is GET without the body."""
         given = False
         head = scope["method"] == "HEAD"
@@ -294,15 +288,21 @@ class Service:
         except TimeoutError:
             raise Refused(408, "request.slow", f"The body did not arrive within {BODY_TIMEOUT_S:g} s.") from None
 
-    async def _predict(self, body: bytes, receive: Receive) -> tuple[int, Any, int]:
-        """(status, answer, rows) of a /predict request."""
+    async def _predict(self, body: bytes, receive: Receive) -> tuple[int, bytes]:
+        """The status and body of the answer to a /predict request; its time, from bytes to bytes, is kept."""
+        began = time.perf_counter()
         payload = parse_json(body)
-        if isinstance(payload, dict) and set(payload) == {"rows"} and isinstance(payload["rows"], list):
-            return 200, {"answers": await self.answer(payload["rows"], receive)}, len(payload["rows"])
-        answer = (await self.answer([payload], receive))[0]
-        if "error" in answer:
-            return (500 if answer["error"]["code"] == FAILED else 422), answer, 1
-        return 200, answer, 1
+        many = isinstance(payload, dict) and set(payload) == {"rows"} and isinstance(payload["rows"], list)
+        answers = await self.answer(payload["rows"] if many else [payload], receive)
+        error = None if many else answers[0].get("error")
+        data = encode({"answers": answers} if many else answers[0])
+        if error is not None:
+            return 500 if error["code"] == FAILED else 422, data
+        took = time.perf_counter() - began
+        self.seconds.observe(took)
+        if not many:
+            self.recent.append(took * 1e3)
+        return 200, data
 
     async def answer(self, rows: list[Any], receive: Receive | None = None) -> list[dict[str, Any]]:
         """Answers in order; a bad row gets an error of its own. A client that leaves takes its waiting rows with it.
@@ -351,7 +351,8 @@ class Service:
                 await future
         elif futures:
             work = asyncio.gather(*futures)
-            await asyncio.wait({work, watch}, return_when=asyncio.FIRST_COMPLETED)
+            either: set[asyncio.Future[Any]] = {work, watch}
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 work.cancel()
                 raise Refused(499, "request.left", "The client left.")
@@ -477,6 +478,10 @@ def _documented(service: Service) -> FastAPI:
                 error.status_code, "request.path", f"There is no {path[:200]} here. There is: {', '.join(ROUTES)}."
             )
         return _Json(told.told(path), told.status, headers)
+
+    @app.exception_handler(Exception)  # answered so, and then raised for the log
+    async def fault(request: Request, error: Exception) -> Response:
+        return _Json(_FAULT.told(request.url.path), _FAULT.status)
 
     @app.post("/predict", summary="One row as {column: value}, or many as {rows: […]}")
     async def predict(payload: dict[str, Any]) -> dict[str, Any]:

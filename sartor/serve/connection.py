@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from socket import socket
 from types import FrameType
 from typing import Any
@@ -41,6 +41,7 @@ def run(app: Any, listener: socket, *, on_ready: Callable[[], None]) -> None:
         timeout_keep_alive=KEEP_ALIVE_S,
         timeout_graceful_shutdown=FINISH_S,
     )
+    listener.setblocking(False)
     _Server(config, app=app, on_ready=on_ready).run(sockets=[listener])
 
 
@@ -54,6 +55,19 @@ class _Server(uvicorn.Server):
         if self.started:
             self.on_ready()
 
+    async def shutdown(self, sockets: list[socket] | None = None) -> None:
+        # Closing a listener resets the connections that its queue still holds: they are taken in first.
+        waiting = [connection for listener in sockets or [] for connection in _queued(listener)]
+        for server in self.servers:
+            server.close()
+        loop = asyncio.get_running_loop()
+        for connection in waiting:
+            await loop.connect_accepted_socket(self._connection, connection)
+        await super().shutdown(sockets)
+
+    def _connection(self) -> Connection:
+        return Connection(self.config, self.server_state, self.lifespan.state)
+
     async def on_tick(self, counter: int) -> bool:
         if self.app.draining and (not self.server_state.connections or time.monotonic() >= self.closes_at):
             self.should_exit = True
@@ -66,6 +80,14 @@ class _Server(uvicorn.Server):
         else:
             self.app.draining = True
             self.closes_at = time.monotonic() + DRAIN_S
+
+
+def _queued(listener: socket) -> Iterator[socket]:
+    while True:
+        try:
+            yield listener.accept()[0]
+        except OSError:
+            return
 
 
 class Connection(HttpToolsProtocol):

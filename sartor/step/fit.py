@@ -10,19 +10,26 @@ from typing import Any
 import numpy as np
 
 from sartor import leaves
+from sartor.data.batch import batches
 
 TAKES = ("weights",)
 GIVES = "weights"
-STRENGTHS = (0.3, 3.0, 30.0)
+STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # for features of unit variance; validation chooses
+BATCH_UNITS = 2048  # tokens of a padded batch: the fastest of 1,024 to 8,192 on two cores, in float32 and in bf16
 
 
 def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
-    """There is no size to resolve."""
-    return arguments
+    """Embeds in bf16 only where the processor has the instructions for it."""
+    from sartor.hardware import has_bf16
+
+    return {"bf16": has_bf16(), **arguments}
 
 
-def run(bundle: Any, ctx: Any) -> dict[str, Any]:
-    """The bundle with fitted outputs. Returns what changes in `bundle.json`."""
+def run(bundle: Any, ctx: Any, *, bf16: bool) -> dict[str, Any]:
+    """The bundle with fitted outputs. Returns what changes in `bundle.json`.
+
+    bf16: multiplies in bfloat16 while embedding: cosine to the features in float32 at least 0.9999, 2.4 times as fast.
+    """
     import torch
 
     from sartor import model as models
@@ -37,15 +44,17 @@ def run(bundle: Any, ctx: Any) -> dict[str, Any]:
 
     def choose(features: Any, targets: np.ndarray, strengths: Any, of_valid: Any) -> tuple[Any, Any, dict[str, Any]]:
         judged = of_valid(valid.inputs)
-        best: tuple[float, Any] | None = None
-        for strength in strengths:
+        best: tuple[tuple[float, float], Any] | None = None
+        for number, strength in enumerate(strengths, start=1):
             weight, bias = task.fit_linear(features, targets, spec, strength=strength, seed=ctx.seed)
             outputs = np.asarray(judged @ weight.T) + bias
-            scale, log_loss = _scale(task, spec, outputs, truth)
             score = _score(task, spec, outputs, truth, task.PRIMARY)
-            ctx.progress("fit", done=list(strengths).index(strength) + 1, total=len(strengths), unit="solutions")
-            if best is None or (score, -log_loss) > best[0]:  # type: ignore[operator]
-                best = ((score, -log_loss), (weight * scale, bias * scale, {"strength": strength, "scale": scale}))  # type: ignore[assignment]
+            if best is None or score >= best[0][0]:  # the scale does not move the primary metric
+                scale, log_loss = _scale(task, spec, outputs, truth)
+                if best is None or (score, -log_loss) > best[0]:
+                    found = (weight * scale, bias * scale, {"strength": strength, "scale": scale})
+                    best = ((score, -log_loss), found)
+            ctx.progress("fit", done=number, total=len(strengths), unit="solutions")
         assert best is not None
         return best[1]  # type: ignore[no-any-return]
 
@@ -59,13 +68,14 @@ def run(bundle: Any, ctx: Any) -> dict[str, Any]:
         models.save(model, ctx.folder)
     else:
         model, record = models.load(bundle.path).eval(), meta["backbone"]
-        features = embed(model, backbone.processor(bundle.path, record), train.inputs, ctx)
-        weight, bias, chosen = choose(
-            features,
-            targets,
-            STRENGTHS,
-            lambda inputs: embed(model, backbone.processor(bundle.path, record), inputs, ctx),
-        )
+        processor = backbone.processor(bundle.path, record)
+        features, centre, spread = standardised(embed(model, processor, train.inputs, ctx, bf16=bf16))
+
+        def of_valid(inputs: Any) -> np.ndarray:
+            return (embed(model, processor, inputs, ctx, bf16=bf16) - centre) / spread
+
+        weight, bias, chosen = choose(features, targets, STRENGTHS, of_valid)
+        weight, bias = folded(weight, bias, centre, spread)
         layer = model.heads[head["output"]]
         layer.weight.data, layer.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)
         models.save(model, ctx.folder, only="heads.")
@@ -73,20 +83,37 @@ def run(bundle: Any, ctx: Any) -> dict[str, Any]:
     return {"backbone": record}
 
 
-def embed(model: Any, processor: Any, inputs: Any, ctx: Any) -> np.ndarray:
-    """The body's features of every input [n, width] float32, in batches of like length."""
+def embed(model: Any, processor: Any, inputs: Any, ctx: Any, *, bf16: bool) -> np.ndarray:
+    """The body's features of every input [n, width] float32, in batches of like length and at most BATCH_UNITS tokens."""
     import torch
 
     ids = processor.encode(inputs)
-    order = np.argsort([len(row) for row in ids], kind="stable")
+    lengths = np.array([len(row) for row in ids], dtype=np.int64)
     features = np.zeros((len(ids), model.body.width), dtype=np.float32)
-    with torch.inference_mode():
-        for begin in range(0, len(order), 32):
-            places = order[begin : begin + 32]
+    done = 0
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        for places in batches(lengths, seed=0, epoch=0, batch_rows=max(1, len(ids)), batch_units=BATCH_UNITS):
             batch = processor.padded([ids[i] for i in places])
             features[places] = model.body(**{k: torch.from_numpy(v) for k, v in batch.items()}).float().numpy()
-            ctx.progress("embed", done=begin + len(places), total=len(ids), unit="rows")
+            done += len(places)
+            ctx.progress("embed", done=done, total=len(ids), unit="rows")
     return features
+
+
+def standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """(features with mean zero and unit mean variance, centre [width], spread), so that solvers converge fast.
+
+    One spread for all columns: one for each was no better on four data sets, and made much of columns that hardly vary.
+    """
+    centre = features.mean(axis=0)
+    spread = float(np.sqrt(features.var(axis=0).mean())) or 1.0
+    return (features - centre) / np.float32(spread), centre, spread
+
+
+def folded(weight: np.ndarray, bias: np.ndarray, centre: np.ndarray, spread: float) -> tuple[np.ndarray, np.ndarray]:
+    """The outputs' weight and bias for features as they are, from those for standardised ones."""
+    weight = (weight / spread).astype(np.float32)
+    return weight, (bias - weight @ centre).astype(np.float32)
 
 
 def _score(task: Any, spec: Any, outputs: np.ndarray, truth: Any, name: str) -> float:
@@ -96,11 +123,22 @@ def _score(task: Any, spec: Any, outputs: np.ndarray, truth: Any, name: str) -> 
 
 
 def _scale(task: Any, spec: Any, outputs: np.ndarray, truth: Any) -> tuple[float, float]:
-    """The factor on the outputs with the least log loss on validation, where the task has one; else 1."""
+    """The factor on the outputs with the least log loss on validation, where the task has one; else 1.
+
+    Log loss is convex in the factor, so a search over one bracket finds it (Guo et al. 2017: temperature scaling).
+    """
+    from scipy.optimize import minimize_scalar
+
     if "log_loss" not in task.METRICS:
         return 1.0, 0.0
     known = task.encode(truth, spec) >= 0
+    if not known.any():
+        return 1.0, 0.0
     kept = [value for value, keep in zip(truth, known, strict=True) if keep]
-    losses = {s: -_score(task, spec, outputs[known] * s, kept, "log_loss") for s in np.geomspace(0.25, 8, 21)}
-    best = min(losses, key=lambda scale: losses[scale])
-    return float(best), losses[best]
+    found = minimize_scalar(
+        lambda log: -_score(task, spec, outputs[known] * np.exp(log), kept, "log_loss"),
+        bounds=(np.log(0.25), np.log(8)),
+        method="bounded",
+        options={"xatol": 0.02},
+    )
+    return float(np.exp(found.x)), float(found.fun)

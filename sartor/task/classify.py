@@ -101,7 +101,7 @@ def fit_linear(features: Any, targets: np.ndarray, spec: Spec, *, strength: floa
     """Logistic regression: (weight [classes, width], bias [classes]) as float32.
 
     features: [n, width], dense or CSR. strength: the inverse of the L2 penalty (scikit-learn's C). Dense features are
-    solved jointly (multinomial, L-BFGS); sparse ones class against the rest in the dual (Yu, Huang and Lin 2011), whose
+    solved jointly, see `_jointly`; sparse ones class against the rest in the dual (Yu, Huang and Lin 2011), whose
     cost grows with the non-zeros instead of classes times width.
     """
     from scipy import sparse
@@ -111,27 +111,52 @@ def fit_linear(features: Any, targets: np.ndarray, spec: Spec, *, strength: floa
     number = len(spec["classes"])
     weight = np.zeros((number, features.shape[1]), dtype=np.float32)
     bias = np.full(number, -20.0, dtype=np.float32)  # a class without rows never wins
-    present = np.unique(targets)
+    present, codes = np.unique(targets, return_inverse=True)
     if len(present) == 1:
         bias[present[0]] = 0.0
         return weight, bias
-    if sparse.issparse(features):
-        solver = LogisticRegression(C=strength, solver="liblinear", dual=True, max_iter=60, tol=0.01, random_state=seed)
-        model = OneVsRestClassifier(solver) if len(present) > 2 else solver
-    else:
-        model = LogisticRegression(C=strength, max_iter=500, random_state=seed)
+    if not sparse.issparse(features):
+        weight[present], bias[present] = _jointly(features, codes, strength)
+        return weight, bias
+    solver = LogisticRegression(C=strength, solver="liblinear", dual=True, max_iter=60, tol=0.01, random_state=seed)
+    model = OneVsRestClassifier(solver) if len(present) > 2 else solver
     model.fit(features, targets)
     if isinstance(model, OneVsRestClassifier):
         weight[present] = np.vstack([part.coef_[0] for part in model.estimators_])
         bias[present] = [part.intercept_[0] for part in model.estimators_]
-    elif len(present) == 2:
+    else:
         # One column of log-odds becomes two logits whose difference it is.
         weight[present] = np.vstack([-model.coef_[0] / 2, model.coef_[0] / 2])
         bias[present] = [-model.intercept_[0] / 2, model.intercept_[0] / 2]
-    else:
-        weight[present] = model.coef_
-        bias[present] = model.intercept_
     return weight, bias
+
+
+def _jointly(features: np.ndarray, codes: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
+    """Multinomial logistic regression by L-BFGS (Liu and Nocedal 1989), in float32: (weight [classes, width], bias).
+
+    The features should be centred and of about unit variance, or 100 iterations do not suffice. The products run on all
+    of torch's threads: three to five times as fast as scikit-learn's solver (8,002 rows of 384, 77 classes).
+    """
+    import torch
+    from torch.nn import functional
+
+    x, y = torch.from_numpy(np.ascontiguousarray(features, dtype=np.float32)), torch.from_numpy(codes)
+    solution = torch.zeros(x.shape[1] + 1, int(codes.max()) + 1, requires_grad=True)  # the last row is the bias
+    penalty = 1 / (2 * strength * len(x))
+    solver = torch.optim.LBFGS(
+        [solution], max_iter=100, tolerance_grad=1e-4, tolerance_change=1e-7, line_search_fn="strong_wolfe"
+    )
+
+    def closure() -> torch.Tensor:
+        solver.zero_grad()
+        logits = torch.addmm(solution[-1], x, solution[:-1])
+        loss = functional.cross_entropy(logits, y) + penalty * solution[:-1].square().sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        return loss
+
+    solver.step(closure)
+    found = solution.detach().numpy()
+    return found[:-1].T, found[-1]
 
 
 def same(answer: dict[str, Any], other: dict[str, Any]) -> bool:

@@ -1,0 +1,113 @@
+"""The folder of a build: lock, journal and what another build finds there."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import pytest
+
+from sartor.display import Display, clock, verdict_lines
+from sartor.errors import InputError
+from sartor.events import event
+from sartor.run import Run
+
+
+def test_what_was_decided_stays_decided_after_a_restart(tmp_path):
+    with Run(tmp_path / "out", identity={"a": 1}) as run:
+        assert run.once("choice", lambda: 7) == 7
+    with Run(tmp_path / "out", identity={"a": 1}) as run:
+        assert run.once("choice", lambda: 8) == 7
+        assert run.journal.restarts == 1
+
+
+def test_another_build_in_the_same_folder_decides_afresh_and_keeps_the_old_journal(tmp_path):
+    with Run(tmp_path / "out", identity={"a": 1}) as run:
+        run.once("choice", lambda: 7)
+    with Run(tmp_path / "out", identity={"a": 2}) as run:
+        assert run.once("choice", lambda: 8) == 8
+    assert (tmp_path / "out" / ".build" / "journal-001.jsonl").is_file()
+
+
+def test_other_rows_under_the_same_name_are_another_build(tmp_path):
+    with Run(tmp_path / "out", identity={}) as run:
+        run.for_data("one")
+        run.once("choice", lambda: 7)
+    with Run(tmp_path / "out", identity={}) as run:
+        run.for_data("two")
+        assert run.once("choice", lambda: 8) == 8
+
+
+def test_the_lock_goes_with_the_run(tmp_path):
+    with Run(tmp_path / "out", identity={}), pytest.raises(InputError, match="Another build"):
+        Run(tmp_path / "out", identity={})
+    with Run(tmp_path / "out", identity={}):
+        pass
+
+
+def test_a_folder_that_cannot_be_written_is_said(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="Nothing can be written"):
+        Run(tmp_path / "file" / "out", identity={})
+
+
+def test_plain_lines_show_every_kind_of_event():
+    stream = io.StringIO()
+    events = [
+        event("stage", name="audit"),
+        event("plan", id="a", name="ngram", reason="cheap", forecast_s=12.0),
+        event("step", step="train", status="resumed", checkpoint="step-00000040", done=40, total=90),
+        event("epoch", stage="train", epoch=1, train_loss=0.5, valid=0.9, rows_per_s=210.0),
+        event("progress", stage="embed", done=1, total=2, unit="rows"),
+        event("finding", severity="warning", code="audit.duplicate", message="5 rows repeat"),
+        event("log", level="error", code="plan.step-failed", message="it was killed"),
+        event(
+            "candidate",
+            id="a",
+            name="ngram",
+            status="measured",
+            why="",
+            chance=0.5,
+            seconds=9.0,
+            values={"accuracy": 0.9},
+        ),
+        event("candidate", id="b", name="big", status="skipped", why="no time", chance=None, seconds=0.0, values={}),
+        event("verdict", needs=[]),
+        event("done", exit=0, seconds=3.0),
+    ]
+    with Display(stream=stream) as display:
+        for item in events:
+            display(item)
+    said = stream.getvalue()
+    for part in (
+        "audit",
+        "ngram",
+        "resumes from step-00000040",
+        "0.9000",
+        "5 rows repeat",
+        "it was killed",
+        "50%",
+        "no time",
+    ):
+        assert part in said, part
+    assert "\x1b" not in said
+
+
+def test_durations_read_as_people_write_them():
+    assert [clock(value) for value in (0.2, 59, 65, 3725)] == ["0s", "59s", "1m05s", "1h02m"]
+
+
+def test_an_unmeasured_need_is_shown_without_figures():
+    need = {
+        "verdict": "unproven",
+        "need": "memory <= 3 MB",
+        "measured": None,
+        "low": None,
+        "high": None,
+        "n": 0,
+        "unit": "MB",
+        "advice": "It was not measured.",
+    }
+    text = "\n".join(line for line, _ in verdict_lines([json.loads(json.dumps(need))]))
+    assert "None" not in text
+    assert "It was not measured." in text
