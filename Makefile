@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install test lint format clean
+.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-serve clean
 
 install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -12,6 +12,9 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt torch
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[train,dev]"
 	touch $@
+
+demo: install  ## examples/support: a model that is proven to meet its needs, in about five minutes
+	$(BIN)/sartor build examples/support/needs.yaml --out runs/support
 
 test: install  ## everything that must hold
 	$(BIN)/pytest

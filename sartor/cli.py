@@ -40,7 +40,7 @@ Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over a k
 @app.command()
 def build(
     source: Source = None,
-    out: Annotated[Path, typer.Option(help="The folder of the bundle.")] = Path("runs/model"),
+    out: Annotated[Path | None, typer.Option(help="The folder of the bundle; runs/NAME when left out.")] = None,
     target: Target = None,
     need: Need = None,
     input: Input = None,
@@ -64,6 +64,7 @@ def build(
     """Make a model from SOURCE that is proven to meet the needs, or say what cannot be met. The same command resumes."""
     needs = _needs(source, {"train": train, "valid": valid, "calib": calib, "test": test}, _given(locals()), settings)
     followed = _plan_file(plan) if plan is not None else None
+    out = out or Path("runs") / (Path(source or "model").resolve().stem or "model")
     from sartor import line
     from sartor.display import Display
 

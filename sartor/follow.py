@@ -100,7 +100,13 @@ def follow(
     }
     cache.mkdir(parents=True, exist_ok=True)
     bundles.sweep(cache)
+    began = time.monotonic()
     code, last = _run_child(job, cache, events, timeout_s)
+    if code < 0 and (timeout_s is None or time.monotonic() - began < timeout_s):
+        # Killed from outside, by the kernel for its memory perhaps: once more, from its last checkpoint.
+        events(event("log", level="error", code="plan.step-failed", message=f"{plan.name}: {_why(code, cache)}; once more"))
+        rest = None if timeout_s is None else timeout_s - (time.monotonic() - began)
+        code, last = _run_child(job, cache, events, rest)
     if not _whole(cache / names[-1]):
         step = plan.moves[min(last, len(plan.moves) - 1)].step
         raise SartorError("plan.step-failed", step=step, plan=plan.name, why=_why(code, cache))
@@ -210,7 +216,9 @@ def _why(code: int, cache: Path) -> str:
     newest = max(cache.glob("*.stderr"), key=lambda path: path.stat().st_mtime, default=None)
     lines = newest.read_text(encoding="utf-8", errors="replace").strip().splitlines() if newest else []
     said = lines[-1] if lines else "it said nothing"
-    return f"it was killed by signal {-code} (out of memory?)" if code == -9 else f"exit {code}, {said}"
+    if code < 0:
+        return f"it was killed by signal {-code} (the time that was left, or memory, ran out)"
+    return f"exit {code}, {said}"
 
 
 def _meta(before: Bundle | None, changes: dict[str, Any], job: dict[str, Any]) -> dict[str, Any]:

@@ -90,6 +90,7 @@ class Profile:
     characters: float  # median of one input
     languages: Mapping[str, float]
     gflops: float  # float32 speed of this machine, measured
+    kinds: frozenset[str] = frozenset({"text"})  # modalities of the inputs
 
     @property
     def tokens(self) -> float:
@@ -368,9 +369,9 @@ def _bodies(needs: Needs, profile: Profile) -> list[tuple[str, str, str, str]]:
     asked = None if needs.backbone in ("auto", "none") else needs.backbone
     for leaf in leaves.names("backbone"):
         module = leaves.load("backbone", leaf)
+        if leaf == "trivial" or not profile.kinds <= set(module.TAKES):
+            continue
         for card in module.cards():
-            if card.leaf == "trivial":
-                continue
             known = sum(share for name, share in profile.languages.items() if name in card.languages or name == "?")
             if card.name == asked:
                 why = f"{card.name} was asked for."

@@ -183,6 +183,7 @@ def profile(ground: Ground, run: Run) -> Profile:
         characters=characters,
         languages=seen,
         gflops=float(run.once("gflops", hardware.matrix_gflops)),
+        kinds=frozenset(column.kind for column in ground.dataset.schema.inputs),
     )
 
 
