@@ -104,7 +104,9 @@ def follow(
     code, last = _run_child(job, cache, events, timeout_s)
     if code < 0 and (timeout_s is None or time.monotonic() - began < timeout_s):
         # Killed from outside, by the kernel for its memory perhaps: once more, from its last checkpoint.
-        events(event("log", level="error", code="plan.step-failed", message=f"{plan.name}: {_why(code, cache)}; once more"))
+        events(
+            event("log", level="error", code="plan.step-failed", message=f"{plan.name}: {_why(code, cache)}; once more")
+        )
         rest = None if timeout_s is None else timeout_s - (time.monotonic() - began)
         code, last = _run_child(job, cache, events, rest)
     if not _whole(cache / names[-1]):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -170,13 +171,14 @@ class Address:
 
 
 @contextmanager
-def served(path: Path, *, threads: int) -> Iterator[Address]:
-    """The real server process on a free port of the loopback interface.
+def served(path: Path, *, threads: int, keys: str = "") -> Iterator[Address]:
+    """The real server process on a free port of the loopback interface. keys: as in SARTOR_API_KEY; never the caller's own.
 
     Raises: SartorError `serve.failed` with what it said.
     """
-    command = [sys.executable, "-m", "sartor.serve", str(path), "--port", "0", "--threads", str(threads)]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    command = [sys.executable, "-m", "sartor.serve", str(path), "--port", "0", "--threads", str(threads), "--owned"]
+    environment = os.environ | {"SARTOR_API_KEY": keys}
+    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
     watchdog = threading.Timer(START_TIMEOUT_S, child.kill)
     watchdog.start()
     try:

@@ -67,7 +67,7 @@ class Predictor:
                 places.append(place)
             except RowError as error:
                 answers[place] = {"error": {"code": error.code, "message": str(error)}}
-        for indices in self._batches(good):
+        for indices in self.batches(good):
             for index, answer in zip(indices, self.answer([good[i] for i in indices]), strict=True):
                 answers[places[index]] = answer
         return answers
@@ -126,7 +126,7 @@ class Predictor:
     def _decode(task: Any, head: dict[str, Any], output: np.ndarray) -> list[dict[str, Any]]:
         return task.decode(output, head["spec"])  # type: ignore[no-any-return]
 
-    def _batches(self, rows: Sequence[Prepared]) -> Iterator[list[int]]:
+    def batches(self, rows: Sequence[Prepared]) -> Iterator[list[int]]:
         """Row numbers in batches of like lengths, so that nothing is padded far."""
         if not self.batch_invariant:
             yield from ([i] for i in range(len(rows)))

@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from sartor.child import die_with_parent
 from sartor.errors import SartorError
 from sartor.serve import serve
 
@@ -16,7 +17,10 @@ if __name__ == "__main__":
     parser.add_argument("--port", type=int, default=8000)
     parser.add_argument("--threads", type=int)
     parser.add_argument("--insecure", action="store_true")
+    parser.add_argument("--owned", action="store_true", help="end when the process that started this one ends")
     arguments = parser.parse_args()
+    if arguments.owned:
+        die_with_parent()
     try:
         serve(
             arguments.bundle,

@@ -139,7 +139,7 @@ class Scheduler:
             (answer,) = self.predictor.answer(rows)
             return [answer]
         answers: list[Any] = [None] * len(rows)
-        for indices in self.predictor._batches(rows):  # like lengths together, so that nothing is padded far
+        for indices in self.predictor.batches(rows):  # like lengths together, so that nothing is padded far
             for i, answer in zip(indices, self.predictor.answer([rows[i] for i in indices]), strict=True):
                 answers[i] = answer
         return answers

@@ -58,7 +58,21 @@ def test_importing_the_package_loads_nothing_heavy():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
-@pytest.mark.parametrize("module", ["predict", "bundle", "report", "runtime.onnx"])
+@pytest.mark.parametrize(
+    "module",
+    [
+        "predict",
+        "bundle",
+        "report",
+        "runtime.onnx",
+        "needs",
+        "measure",
+        "verify",
+        "serve",
+        "serve.app",
+        "serve.connection",
+    ],
+)
 def test_the_light_half_imports_no_torch(module):
     code = f"import sartor.{module}, sys; assert not {{'torch', 'transformers', 'sklearn', 'matplotlib'}} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)

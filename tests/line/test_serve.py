@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
@@ -73,10 +72,7 @@ def server(built):
 @pytest.fixture(scope="module")
 def locked(built):
     """A server that has two keys."""
-    with ExitStack() as stack:
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setenv("SARTOR_API_KEY", "right, other")
-            address = stack.enter_context(measure.served(built[0], threads=1))
+    with measure.served(built[0], threads=1, keys="right, other") as address:
         yield address
 
 
@@ -84,6 +80,22 @@ def locked(built):
 def client(server):
     with httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=60) as client:
         yield client
+
+
+@pytest.fixture
+def spawned():
+    """A function that starts a server of its own; none outlives the test."""
+    children = []
+
+    def start(path):
+        command = [sys.executable, "-m", "sartor.serve", str(path), "--port", "0"]
+        children.append(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+        return children[-1]
+
+    yield start
+    for child in children:
+        child.kill()
+        child.communicate()
 
 
 def raw(server, data):
@@ -456,10 +468,9 @@ def test_there_is_no_torch_in_the_server(client, server):
     assert "torch" not in maps
 
 
-def test_a_server_that_is_stopped_answers_everything_it_accepted(built):
+def test_a_server_that_is_stopped_answers_everything_it_accepted(built, spawned):
     path, rows = built
-    command = [sys.executable, "-m", "sartor.serve", str(path), "--port", "0"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    child = spawned(path)
     port = int(child.stdout.readline().rsplit(":", 1)[1])
     body = json.dumps({"rows": rows * (MAX_ROWS // len(rows))}).encode()
     head = f"POST /predict HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n"
@@ -483,9 +494,8 @@ def test_a_server_that_is_stopped_answers_everything_it_accepted(built):
     assert said == ""
 
 
-def test_ctrl_c_stops_it_without_a_traceback(built):
-    command = [sys.executable, "-m", "sartor.serve", str(built[0]), "--port", "0"]
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def test_ctrl_c_stops_it_without_a_traceback(built, spawned):
+    child = spawned(built[0])
     assert child.stdout.readline().startswith("serving http://127.0.0.1:")
     child.send_signal(signal.SIGINT)
     _, said = child.communicate(timeout=60)

@@ -47,7 +47,7 @@ class Echo:
                 raise BaseException("a panic")
         return [{"label": row, "probability": 1.0, "probabilities": {row: 1.0}} for row in rows]
 
-    def _batches(self, rows):
+    def batches(self, rows):
         return [list(range(len(rows)))]
 
     def hold(self):
