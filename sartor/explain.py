@@ -17,7 +17,8 @@ MOST_PARTS = 400
 def explain(predictor: Predictor, row: Any) -> dict[str, Any]:
     """`{"answer", "parts": [{"column", "begin", "end", "text", "weight"}]}`.
 
-    weight: by how much the log-odds of the answered class fall when the part is left out; negative when the part spoke against it.
+    weight: by how much the log-odds of what is answered fall when the part is left out; negative when the part spoke against
+    it. Of a task that tells no probability: 1 where the answer changes, else 0.
     Raises: RowError `row.*`.
     """
     if isinstance(row, str) and len(predictor.inputs) == 1:
@@ -32,11 +33,11 @@ def explain(predictor: Predictor, row: Any) -> dict[str, Any]:
             found.append({"column": name, "begin": begin, "end": end, "text": str(value[begin:end])})
             without.append(prepared | {name: modality.leave_out(value, begin, end)})
     answer = predictor.answer([prepared])[0]
-    label = answer["label"]
-    before = _log_odds(answer["probabilities"][label])
+    task = leaves.load("task", predictor.heads[0]["task"])
+    before = _support(task, answer, answer)
     for begin in range(0, len(without), 32):
         for part, other in zip(found[begin:], predictor.answer(without[begin : begin + 32]), strict=False):
-            part["weight"] = round(before - _log_odds(other["probabilities"][label]), 6)
+            part["weight"] = round(before - _support(task, answer, other), 6)
     return {"answer": answer, "parts": found}
 
 
@@ -46,7 +47,7 @@ def as_text(found: dict[str, Any]) -> Any:
 
     parts = found["parts"]
     strongest = max((abs(part["weight"]) for part in parts), default=0.0) or 1.0
-    shown = Text(f"{found['answer']['label']}  {found['answer']['probability']:.4f}\n\n", style="bold")
+    shown = Text(f"{_told(found['answer'])}\n\n", style="bold")
     for part in parts:
         share = part["weight"] / strongest
         style = "" if abs(share) < 0.1 else ("green" if share > 0 else "red") + (" bold" if abs(share) > 0.5 else "")
@@ -56,6 +57,24 @@ def as_text(found: dict[str, Any]) -> Any:
     for part in sorted(parts, key=lambda part: -abs(part["weight"]))[:10]:
         shown.append(f"{part['weight']:+8.3f}  {part['text']}\n")
     return shown
+
+
+def _support(task: Any, answer: dict[str, Any], other: dict[str, Any]) -> float:
+    """How strongly `other` holds to what `answer` says."""
+    if answer.get("label") in other.get("probabilities", {}):
+        return _log_odds(other["probabilities"][answer["label"]])
+    same = bool(task.same(answer, other))
+    if "probability" in other:
+        return _log_odds(other["probability"] if same else 1 - other["probability"])
+    return float(same)
+
+
+def _told(answer: dict[str, Any]) -> str:
+    if "label" in answer:
+        return f"{answer['label']}  {answer['probability']:.4f}"
+    return "  ".join(
+        f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}" for name, value in answer.items()
+    )
 
 
 def _log_odds(probability: float) -> float:

@@ -16,6 +16,7 @@ from sartor.bundle import Bundle
 from sartor.data.dataset import Dataset, Finding, Splits
 from sartor.front import Candidate, Front
 from sartor.needs import Needs
+from sartor.predict import readable
 from sartor.report import SCHEMA, Report, Verdict, exit_code
 
 EXAMPLES = 8  # rows that the page offers to try
@@ -29,12 +30,13 @@ def stage(chosen: Candidate, needs: Needs, dataset: Dataset, splits: Splits, *, 
         rows = leaves.load("task", built.meta["heads"][0]["task"]).examples(
             dataset, splits.valid[: 40 * EXAMPLES], built.meta["heads"][0]["target"]
         )
-        tried = sorted(rows.inputs, key=lambda row: len(str(row)))  # neither the shortest nor the longest
+        tried = readable(rows.inputs, built.meta["inputs"], most=len(rows))
+        tried.sort(key=lambda row: len(str(row)))  # neither the shortest nor the longest
         step = max(1, len(tried) // (EXAMPLES + 2))
         meta = built.meta | {
             "name": name,
             "threads": needs.threads,
-            "examples": tried[step::step][:EXAMPLES],
+            "examples": tried[step::step][:EXAMPLES] or built.meta.get("examples", []),
             "sartor": __version__,
         }
         if "pooling" in body and not body.get("owns_weights"):
@@ -125,9 +127,10 @@ def report_record(
 def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     """The model card: the hub's metadata, then what was asked, what was proven and how to use it."""
     languages = sorted({code for item in record["candidates"] for code in item.get("languages", [])})
+    does = [{column["kind"] for column in meta["inputs"]}, {head["task"] for head in meta["heads"]}]
     metadata: dict[str, Any] = {
         "library_name": "sartor",
-        "pipeline_tag": "text-classification",
+        **({"pipeline_tag": "text-classification"} if does == [{"text"}, {"classify"}] else {}),
         "tags": ["sartor", *([f"base_model:{meta['backbone']['ref']}"] if "pooling" in meta["backbone"] else [])],
     }
     if languages:

@@ -8,7 +8,7 @@ promise that, rows run singly.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,22 @@ MAX_BATCH = 32
 MAX_PADDED = 16_384  # units (tokens, characters) in one padded batch
 
 Prepared = dict[str, Any]  # {column: value}, read by its modality
+
+
+def readable(rows: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, str]], most: int) -> list[dict[str, Any]]:
+    """The first rows, `most` at most, that the modalities of the inputs read: raw data may hold others."""
+    modalities = {column["name"]: leaves.load("modality", column["kind"]) for column in inputs}
+    found: list[dict[str, Any]] = []
+    for row in rows:
+        try:
+            for name, modality in modalities.items():
+                modality.read(row[name], name)
+        except RowError:
+            continue
+        found.append(dict(row))
+        if len(found) == most:
+            break
+    return found
 
 
 def load(path: Path | str, *, threads: int | None = None, runtime: str | None = None, check: bool = True) -> Predictor:

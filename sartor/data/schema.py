@@ -232,7 +232,10 @@ def _inputs(facts: dict[str, _Facts], wanted: Sequence[str], target: str) -> tup
         return list(wanted), "it was asked for" if len(wanted) == 1 else "they were asked for"
     found = [fact.name for fact in facts.values() if fact.kind in modalities and fact.name != target]
     if found:
-        return found, "it reads as text" if len(found) == 1 else "they read as text, and are joined in this order"
+        kinds = " and ".join(dict.fromkeys(facts[name].kind for name in found))
+        return found, (
+            f"it reads as {kinds}" if len(found) == 1 else f"they read as {kinds}, and are joined in this order"
+        )
     words = [
         fact.name
         for fact in facts.values()

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from sartor import leaves
+from sartor.predict import readable
 
 TAKES = ("weights",)
 GIVES = "graphs"
+EXAMPLES = 8  # rows that the bundle keeps, to warm up and to try
 
 
 def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
@@ -21,8 +23,8 @@ def run(bundle: Any, ctx: Any, *, runtime: str) -> dict[str, Any]:
 
     meta = bundle.meta
     model = models.load(bundle.path).eval()
-    rows = ctx.examples("train").inputs
-    sample = leaves.load("backbone", meta["backbone"]["leaf"]).processor(bundle.path, meta["backbone"])(
-        [rows[i] for i in range(min(3, len(rows)))]
-    )
-    return {"form": "graphs", "runtime": leaves.load("runtime", runtime).write(model, ctx.folder, sample=sample)}
+    rows = readable(ctx.examples("train").inputs, meta["inputs"], EXAMPLES)
+    processor = leaves.load("backbone", meta["backbone"]["leaf"]).processor(bundle.path, meta["backbone"])
+    record = leaves.load("runtime", runtime).write(model, ctx.folder, sample=processor(rows[:3]))
+    # The server warms up on them: no value is one that every modality reads.
+    return {"form": "graphs", "runtime": record, "examples": rows}
