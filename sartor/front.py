@@ -44,6 +44,7 @@ class Candidate:
     bundle: str = ""  # path of the cached bundle
     report: Report = field(default_factory=Report)
     chances: dict[str, float] = field(default_factory=dict)  # need -> chance of met on the test rows
+    epochs: int | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     flips: dict[str, Any] | None = None  # answers that differ from those of the float parent
@@ -197,9 +198,17 @@ class Front:
         good = [candidate for candidate in serious if candidate.chance >= GOOD_ENOUGH]
         if good:
             return self._preferred(good)
-        most = max(sum(one >= GOOD_ENOUGH for one in candidate.chances.values()) for candidate in serious)
-        closest = [c for c in serious if sum(one >= GOOD_ENOUGH for one in c.chances.values()) == most]
-        return max(closest, key=lambda c: (c.chance, self._goodness(c, self.primary)))
+        if max(candidate.chance for candidate in serious) >= HOPELESS / 5:
+            return max(serious, key=lambda c: (c.chance, self._goodness(c, self.primary)))
+        # Something is out of reach of all: as many of the other needs as can be had, then the narrowest gap.
+        return max(
+            serious,
+            key=lambda c: (
+                sum(one >= 0.5 for one in c.chances.values()),
+                -self._gap(c),
+                self._goodness(c, self.primary),
+            ),
+        )
 
     def reason(self, chosen: Candidate) -> str:
         """Why this one, in words."""
@@ -244,8 +253,9 @@ class Front:
             return START_S + MEASURE_S, None
         if candidate.kind == "linear":
             return START_S + MEASURE_S + rows * profile.characters * 8e-6 + profile.classes * rows * 1e-5, None
-        if any(c.weights == candidate.weights and c.status == "measured" for c in self.found):
-            return EXPORT_S + MEASURE_S, None
+        made = next((c for c in self.found if c.weights == candidate.weights and c.status == "measured"), None)
+        if made is not None:
+            return EXPORT_S + made.steps.get("measure", MEASURE_S), made.epochs
         embed_s = self._embed_s(candidate.plan) * self.slowness
         if candidate.kind == "frozen":
             return START_S + embed_s + EXPORT_S + MEASURE_S, None
@@ -262,6 +272,15 @@ class Front:
         start = plan.moves[0].arguments
         flops = 2 * _parameters(start["backbone"], start["leaf"]) * self.profile.tokens * self.profile.rows
         return float(flops / (self.profile.gflops * 1e9 * 0.4))
+
+    def _gap(self, candidate: Candidate) -> float:
+        """The sum of how far each limit is missed, as shares of the limits."""
+        gaps = [0.0]
+        for need in self.needs.needs:
+            value = candidate.measured(need.key)
+            if math.isnan(value) or not need.holds(value):
+                gaps.append(1.0 if math.isnan(value) else abs(value - need.limit) / max(abs(need.limit), 1e-9))
+        return sum(gaps)
 
     def _short(self, candidate: Candidate) -> str:
         """By how much a candidate misses a quality need beyond hope; nothing when it does not."""

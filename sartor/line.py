@@ -49,7 +49,7 @@ def build(
         front = Front(needs, profile(ground, run), task=ground.task, test_rows=ground.clean_test_rows)
         for candidate in plans(front, run, only=plan):
             if candidate.status == "waiting":
-                try_out(candidate, ground, needs, run)
+                try_out(candidate, ground, needs, run, reserve_s=front.judging_s())
             front.add(candidate)
             run.events(event("candidate", **_told(candidate)))
         best = front.best()
@@ -199,7 +199,7 @@ def plans(front: Front, run: Run, *, only: Plan | None = None) -> Iterator[Candi
             return front.decide(candidate, left_s=run.left_s - front.judging_s()).as_dict()
 
         decision = Decision(**run.once(f"decide {candidate.id}", decide))
-        candidate.plan = with_epochs(candidate.plan, decision.epochs)
+        candidate.plan, candidate.epochs = with_epochs(candidate.plan, decision.epochs), decision.epochs
         candidate.forecast_s = decision.forecast_s
         if not decision.go:
             candidate.status, candidate.why = "skipped", decision.why
@@ -216,8 +216,11 @@ def plans(front: Front, run: Run, *, only: Plan | None = None) -> Iterator[Candi
         yield candidate
 
 
-def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run) -> None:
-    """Follows a candidate's plan and measures it on the validation rows, through the predictor and server that would serve it."""
+def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, reserve_s: float) -> None:
+    """Follows a candidate's plan and measures it on the validation rows, through the predictor and server that would serve it.
+
+    reserve_s: seconds of the budget that are kept for judging the winner.
+    """
 
     def work() -> dict[str, Any]:
         began = run.journal.spent_s
@@ -229,7 +232,7 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run) -> Non
                 steps[item["step"]] = item["seconds"]
             run.events(item)
 
-        left = run.left_s
+        left = run.left_s - reserve_s
         try:
             bundle = follow(
                 candidate.plan,

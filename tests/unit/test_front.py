@@ -131,6 +131,30 @@ def test_when_none_is_good_enough_the_most_needs_then_the_narrowest_gap_decide()
     assert "came closest" in front.reason(closest)
 
 
+def test_when_one_need_is_out_of_reach_the_others_still_count():
+    front = front_of("accuracy >= 0.999", "latency_p95 <= 10 ms")
+    measured(front, "slow", 960, 50.0)
+    closest = measured(front, "fast", 940, 4.0)
+    measured(front, "fastest", 700, 1.0)
+    assert front.best() is closest
+
+
+def test_a_chance_of_everything_beats_the_certainty_of_half():
+    front = front_of("accuracy >= 0.9", "latency_p95 <= 10 ms")
+    maybe = measured(front, "maybe", 915, 9.9)
+    measured(front, "half", 700, 1.0)
+    assert front.best() is maybe
+
+
+def test_the_float_and_the_int8_of_one_model_are_the_same_model():
+    front = front_of("accuracy >= 0.9")
+    tuned = [c for c in front.possible() if c.kind == "tuned"]
+    first = front.decide(tuned[0], left_s=math.inf)
+    made = measured(front, tuned[0].plan.name, 940, 4.0, kind="tuned", weights=tuned[0].weights)
+    made.epochs = first.epochs
+    assert front.decide(tuned[1], left_s=60.0).epochs == first.epochs
+
+
 def test_int8_of_a_hopeless_frozen_parent_is_not_made():
     front = front_of("accuracy >= 0.95")
     frozen = [c for c in front.possible() if c.kind == "frozen"]
