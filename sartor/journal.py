@@ -46,6 +46,18 @@ class Journal:
         self._last_beat = self.begun
         self._write("start", None)
 
+    @staticmethod
+    def peek(path: Path) -> dict[str, Any]:
+        """What a journal knows, without starting it."""
+        known: dict[str, Any] = {}
+        for line in path.read_bytes().splitlines():
+            try:
+                entry = json.loads(line)
+            except ValueError:
+                break
+            known[entry["key"]] = entry["value"]
+        return known
+
     def once(self, key: str, decide: Callable[[], Any]) -> Any:
         """The answer that stands under this key; decided, and written down, when there is none yet."""
         if key not in self.known:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -74,9 +74,7 @@ def build(
                 findings=ground.findings,
                 dataset=ground.dataset,
                 splits=ground.splits,
-                stages=_stages(run, front),
-                total_s=run.journal.spent_s,
-                restarts=run.journal.restarts,
+                time=run.once("time", lambda: _time(run, front)),
                 command=package.command_of(needs, out),
             )
             bundle = package.finish(staged, record, target=run.cache / "finished", out=out)
@@ -402,12 +400,17 @@ def _check_classes(needs: Needs, dataset: Dataset, task: str, target: str) -> No
             )
 
 
-def _stages(run: Run, front: Front) -> Mapping[str, float]:
-    """Seconds by stage; a candidate's are what it took when it was made, even if that was before a restart."""
+def _time(run: Run, front: Front) -> dict[str, Any]:
+    """Where the time went; a candidate's seconds are what it took when it was made, even if that was before a restart."""
     took = {candidate.plan.name: candidate.seconds for candidate in front.found if candidate.seconds}
     before = {name: run.stages[name] for name in ("read", "audit", "split") if name in run.stages}
     after = {name: seconds for name, seconds in run.stages.items() if name not in before and name not in took}
-    return before | took | after
+    return {
+        "total_s": round(run.journal.spent_s, 2),
+        "budget_s": run.budget_s,
+        "restarts": run.journal.restarts,
+        "stages": [{"name": n, "seconds": round(seconds, 2)} for n, seconds in (before | took | after).items()],
+    }
 
 
 def _told(candidate: Candidate) -> dict[str, Any]:

@@ -37,6 +37,7 @@ def stage(chosen: Candidate, needs: Needs, dataset: Dataset, splits: Splits, *, 
             "name": name,
             "threads": needs.threads,
             "examples": tried[step::step][:EXAMPLES] or built.meta.get("examples", []),
+            "fingerprint": dataset.fingerprint,
             "sartor": __version__,
         }
         if "pooling" in body and not body.get("owns_weights"):
@@ -75,9 +76,7 @@ def report_record(
     findings: list[Finding],
     dataset: Dataset,
     splits: Splits,
-    stages: Mapping[str, float],
-    total_s: float,
-    restarts: int,
+    time: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
     """report.json: everything that the page, a program or an auditor may ask of a build."""
@@ -113,12 +112,7 @@ def report_record(
         ],
         "figures": report.figures,
         "baseline": baseline,
-        "time": {
-            "total_s": round(total_s, 2),
-            "budget_s": needs.budget_s,
-            "restarts": restarts,
-            "stages": [{"name": stage, "seconds": round(seconds, 2)} for stage, seconds in stages.items()],
-        },
+        "time": time,
         "environment": report.environment,
         "command": command,
     }

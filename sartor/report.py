@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sartor.errors import InputError
+
 SCHEMA = 1
 
 
@@ -135,5 +137,10 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
 
 
 def read(bundle: Path) -> dict[str, Any]:
-    """The `report.json` of a bundle."""
+    """The `report.json` of a bundle.
+
+    Raises: InputError `report.missing`.
+    """
+    if not (bundle / "report.json").is_file():
+        raise InputError("report.missing", path=bundle)
     return json.loads((bundle / "report.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]

@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ class Run:
         Raises: InputError `build.not-empty`, `build.locked`, `build.folder`.
         """
         self.out, self.work, self.budget_s = out, out / WORK, budget_s
+        self._made_out, self._made_work = not out.exists(), not self.work.exists()
         if out.is_dir() and any(out.iterdir()) and not self.work.is_dir() and not (out / bundles.MANIFEST).is_file():
             raise InputError("build.not-empty", out=out)
         try:
@@ -69,6 +71,12 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.journal.close()
         self._recorder.close()
+        if isinstance(error, InputError) and self._made_work:
+            # Nothing was begun: what was refused leaves nothing behind.
+            shutil.rmtree(self.work, ignore_errors=True)
+            (self.out / "events.jsonl").unlink(missing_ok=True)
+            if self._made_out:
+                self.out.rmdir()
         self._lock.close()
 
     def events(self, item: Event) -> None:
@@ -85,7 +93,7 @@ class Run:
         if self.journal.known.get("data", fingerprint) != fingerprint:
             self.journal.close()
             self._set_journal_aside()
-            self.journal = self._open_journal()
+            self.journal = self._open_journal(fingerprint)
         self.once("data", lambda: fingerprint)
 
     @contextmanager
@@ -103,16 +111,26 @@ class Run:
         """Seconds of the budget that are left; infinite when there is none."""
         return float("inf") if self.budget_s is None else self.budget_s - self.journal.spent_s
 
-    def _open_journal(self) -> Journal:
+    def _open_journal(self, fingerprint: str | None = None) -> Journal:
+        """The journal of this very build: the one that lies open, one that was set aside, or a new one."""
         path = self.work / "journal.jsonl"
-        journal = Journal(path)
-        if journal.known.get("identity", self.identity) != self.identity:
-            journal.close()
+        if path.exists() and not self._is_ours(path, fingerprint):
             self._set_journal_aside()
-            journal = Journal(path)
+        if not path.exists():
+            aside = sorted(self.work.glob("journal-*.jsonl"), reverse=True)
+            before = next((file for file in aside if self._is_ours(file, fingerprint)), None)
+            if before is not None:
+                before.rename(path)
+        journal = Journal(path)
         journal.once("identity", lambda: self.identity)
         return journal
 
+    def _is_ours(self, path: Path, fingerprint: str | None) -> bool:
+        known = Journal.peek(path)
+        same = known.get("identity", self.identity) == self.identity
+        return same and (fingerprint is None or known.get("data", fingerprint) == fingerprint)
+
     def _set_journal_aside(self) -> None:
-        number = len(list(self.work.glob("journal-*.jsonl"))) + 1
+        taken = [int(path.stem.rsplit("-", 1)[1]) for path in self.work.glob("journal-*.jsonl")]
+        number = max(taken, default=0) + 1
         (self.work / "journal.jsonl").rename(self.work / f"journal-{number:03d}.jsonl")

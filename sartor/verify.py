@@ -26,13 +26,14 @@ def verify(path: Path | str, data: str | None = None, *, events: Events = silent
     """
     path = Path(path)
     bundle = bundles.load(path)
-    built = reports.read(path)
+    if not (path / "needs.yaml").is_file():
+        raise InputError("verify.no-needs", path=path)
     needs = need_files.load(path / "needs.yaml")
     head = bundle.meta["heads"][0]
     inputs = [column["name"] for column in bundle.meta["inputs"]]
-    examples, leaked, source = _rows(path, data, needs, built, inputs, head)
+    examples, leaked, source = _rows(bundle, data, needs, inputs, head)
     report, _ = measuring.measure(bundle, examples, needs, leaked=leaked, events=events)
-    report.add(_facts_of_the_build(built))
+    report.add(_facts_of_the_build(path))
     judged = need_files.verdicts(needs, report)
     return {
         "exit": exit_code(judged),
@@ -44,10 +45,9 @@ def verify(path: Path | str, data: str | None = None, *, events: Events = silent
 
 
 def _rows(
-    path: Path,
+    bundle: bundles.Bundle,
     data: str | None,
     needs: need_files.Needs,
-    built: dict[str, Any],
     inputs: list[str],
     head: dict[str, Any],
 ) -> tuple[Any, np.ndarray | None, str]:
@@ -62,19 +62,25 @@ def _rows(
         dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
     except InputError as error:
         if error.code == "data.not-found":
-            raise InputError("verify.no-data", path=path, source=needs.data) from None
+            raise InputError("verify.no-data", path=bundle.path, source=needs.data) from None
         raise
-    known = built["data"]["fingerprint"]
+    known = str(bundle.meta["fingerprint"])
     if dataset.fingerprint != known:
         raise InputError(
-            "verify.data-changed", path=path, source=dataset.source, found=dataset.fingerprint[:12], known=known[:12]
+            "verify.data-changed",
+            path=bundle.path,
+            source=dataset.source,
+            found=dataset.fingerprint[:12],
+            known=known[:12],
         )
     splits = split.for_needs(dataset, needs, target=head["target"], task=head["task"])
     examples = task.examples(dataset, splits.test, head["target"], group=splits.group)
     return examples, np.isin(examples.rows, splits.leaked), dataset.source
 
 
-def _facts_of_the_build(built: dict[str, Any]) -> list[Value]:
+def _facts_of_the_build(path: Path) -> list[Value]:
     """What only the build could measure: how long training took."""
-    values = Report.from_dict(built | {"figures": {}}).values
+    if not (path / "report.json").is_file():
+        return []
+    values = Report.from_dict(reports.read(path)).values
     return [replace(value, note="Measured when it was built.") for value in values if value.key == Key("training_time")]

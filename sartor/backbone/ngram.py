@@ -1,7 +1,8 @@
 """Hashed word and character n-grams with one weight per n-gram and output: the cheapest body that reads text.
 
 The hashing trick (Weinberger et al. 2009) over code points, vectorised in numpy, because the server runs it on every request: no
-tokeniser, no vocabulary of strings, any language. Buckets seen in fewer than two training rows carry no weight.
+tokeniser, no vocabulary of strings, any language. Buckets seen in fewer than two training rows carry no weight. An ideograph
+or a kana is a word by itself, because these scripts are written without spaces between words.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,11 @@ BITS = 22
 CHARACTERS = (1, 2, 3, 4, 5)
 WORDS = (1, 2)
 MAX_CHARACTERS = 20_000  # of one text; what follows is not read
+# Scripts without spaces between words: kana, ideographs with their extensions, hangul syllables, ideographs beyond the BMP.
+ALONE = ((0x3040, 0x30FF), (0x3400, 0x9FFF), (0xAC00, 0xD7A3), (0x20000, 0x323AF))
 SEPARATOR = " \n "
-STRENGTHS = (1.0, 4.0, 16.0)  # of the solver; validation chooses
+STRENGTHS = (0.3, 1.0, 3.0)  # of the solver; validation chooses
+MOST_BYTES = 36_000_000  # of weights, buckets and idf
 
 
 def cards() -> list[Card]:
@@ -45,15 +50,17 @@ def cards() -> list[Card]:
 def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:
     """Counts the n-grams of the training rows and keeps the buckets of at least two rows, with their idf.
 
+    options: `outputs` of the model to come; the most frequent buckets are kept so that everything fits MOST_BYTES.
     Writes `processor/ngram.json` and `processor/buckets.npy` (uint32, sorted) and `processor/idf.npy` (float32).
     """
-    max_features = int(options.get("max_features", 400_000))
+    # Two bytes of weight per output, and four each of bucket and idf.
+    max_features = MOST_BYTES // (2 * int(options.get("outputs", 1)) + 8)
     seen = np.zeros(1 << BITS, dtype=np.int32)
     rows = 0
     for row in inputs:
         rows += 1
-        for buckets, _ in _blocks(_joined(row, columns)):
-            seen[buckets] += 1
+        for buckets in _blocks(_joined(row, columns)):
+            seen[np.unique(buckets)] += 1
     # In a handful of rows nothing repeats; then every n-gram is kept.
     kept = np.flatnonzero(seen >= (2 if rows >= 50 else 1))
     if len(kept) > max_features:
@@ -120,14 +127,12 @@ class NgramProcessor:
 
     def _row(self, row: Mapping[str, Any]) -> tuple[np.ndarray, np.ndarray]:
         all_ids, all_values = [], []
-        for buckets, counts in _blocks(_joined(row, self.columns)):
-            ids = self.feature[buckets]
-            known = ids > 0
-            ids = ids[known]
-            values = (1 + np.log(counts[known])) * self.idf[ids - 1]
-            norm = float(np.sqrt(np.dot(values, values)))
+        for buckets in _blocks(_joined(row, self.columns)):
+            found = self.feature[buckets]
+            ids, counts = np.unique(found[found > 0], return_counts=True)
+            values = (1 + np.log(counts, dtype=np.float32)) * self.idf[ids - 1]
             all_ids.append(ids)
-            all_values.append((values / (norm or 1.0)).astype(np.float32))
+            all_values.append(values / (np.sqrt(np.dot(values, values)) or np.float32(1)))
         return np.concatenate(all_ids).astype(np.int64), np.concatenate(all_values)
 
 
@@ -184,12 +189,12 @@ def _joined(row: Mapping[str, Any], columns: Sequence[str]) -> str:
     return SEPARATOR.join(str(row.get(name) or "") for name in columns)
 
 
-def _blocks(text: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """(distinct buckets, their counts) of the character n-grams, then of the word n-grams."""
+def _blocks(text: str) -> Iterator[np.ndarray]:
+    """The bucket of every character n-gram, then of every word n-gram."""
     text = " " + " ".join(unicodedata.normalize("NFKC", text[:MAX_CHARACTERS]).lower().split()) + " "
     points = np.frombuffer(text.encode("utf-32-le", "replace"), dtype="<u4")
-    yield _counted(_rolled(points, CHARACTERS, salt=0x9E3779B9))
-    yield _counted(_rolled(_word_hashes(text, points), WORDS, salt=0x85EBCA6B))
+    yield _rolled(points, CHARACTERS, salt=0x9E3779B9)
+    yield _rolled(_word_hashes(points), WORDS, salt=0x85EBCA6B)
 
 
 def _rolled(symbols: np.ndarray, sizes: Sequence[int], *, salt: int) -> np.ndarray:
@@ -214,21 +219,34 @@ def _mixed(hashes: np.ndarray) -> np.ndarray:
     return hashes ^ (hashes >> np.uint32(16))
 
 
-def _word_hashes(text: str, points: np.ndarray) -> np.ndarray:
-    """One hash per run of letters, digits and apostrophes."""
-    inside = np.fromiter((character.isalnum() or character == "'" for character in text), dtype=bool, count=len(text))
-    if not inside.any():
+def _word_hashes(points: np.ndarray) -> np.ndarray:
+    """One hash per word: a run of letters, digits and apostrophes, or a single ideograph, kana or hangul syllable."""
+    inside, alone = _kinds(points)
+    # A word begins after anything that is not inside one, and at and after each letter that stands alone.
+    begins = inside.copy()
+    begins[1:] &= ~inside[:-1] | alone[1:] | alone[:-1]
+    starts = np.flatnonzero(begins)
+    if not len(starts):
         return np.empty(0, dtype=np.uint32)
-    edges = np.flatnonzero(np.diff(inside.astype(np.int8)))
-    starts = edges[::2] + 1
-    lengths = edges[1::2] + 1 - starts
-    place = np.arange(len(points), dtype=np.int64) - np.repeat(
-        np.concatenate([[0], starts]), np.diff(np.concatenate([[0], starts, [len(points)]]))
-    )
-    powers = _POWERS[np.minimum(place, len(_POWERS) - 1)]
-    terms = np.where(inside, (points + np.uint32(1)) * powers, np.uint32(0)).astype(np.uint32)
+    word = np.cumsum(begins) - 1
+    place = np.arange(len(points)) - starts[np.maximum(word, 0)]
+    terms = np.where(inside, (points + np.uint32(1)) * _POWERS[np.clip(place, 0, len(_POWERS) - 1)], np.uint32(0))
     sums = np.add.reduceat(terms, starts, dtype=np.uint32)
-    return _mixed(sums + lengths.astype(np.uint32))
+    return _mixed(sums + np.bincount(word[inside], minlength=len(starts)).astype(np.uint32))
+
+
+def _kinds(points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Whether each code point stands in a word, and whether it is a word by itself."""
+    inside, alone = _ASCII_INSIDE[np.minimum(points, 127)], np.zeros(len(points), dtype=bool)
+    for place in np.flatnonzero(points > 127).tolist():
+        inside[place], alone[place] = _kind(int(points[place]))
+    return inside, alone
+
+
+@lru_cache(maxsize=1 << 16)
+def _kind(point: int) -> tuple[bool, bool]:
+    alone = any(low <= point <= high for low, high in ALONE)
+    return chr(point).isalnum(), alone and chr(point).isalnum()
 
 
 def _powers(count: int) -> np.ndarray:
@@ -239,8 +257,4 @@ def _powers(count: int) -> np.ndarray:
 
 
 _POWERS = _powers(64)
-
-
-def _counted(buckets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    distinct, counts = np.unique(buckets, return_counts=True)
-    return distinct, counts
+_ASCII_INSIDE = np.array([chr(i).isalnum() or chr(i) == "'" for i in range(128)])

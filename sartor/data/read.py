@@ -13,7 +13,8 @@ import shutil
 import uuid
 import zipfile
 import zlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -59,13 +60,9 @@ def read(
     Raises: InputError `data.*`, `schema.*`.
     """
     roles = partial(infer, input=input, target=target, task=task)
-    try:
+    with _told(source):
         pieces = find(source)
         rows = _read(pieces, None, roles) if cache is None else _kept(pieces, cache, (input, target, task), roles)
-    except (zlib.error, EOFError, zipfile.BadZipFile, pa.ArrowInvalid, OSError) as error:
-        raise InputError("data.broken", path=_describe(source), reason=f"{type(error).__name__}: {error}") from error
-    except UnicodeDecodeError as error:
-        raise InputError("data.encoding", path=_describe(source), reason=str(error)) from error
     part = np.concatenate(
         [np.full(count, -1 if name is None else PARTS.index(name), dtype=np.int8) for name, count in rows.runs]
     )
@@ -81,6 +78,29 @@ def read(
         notes=rows.notes,
         files=tuple((piece.part or "", name_of(piece)) for piece in pieces),
     )
+
+
+def rows(source: str | Path) -> list[dict[str, Any]]:
+    """The rows of a file as {column: value}, without asking what its columns are; a text that is not there is empty.
+
+    Raises: InputError `data.*`.
+    """
+    with _told(source):
+        table = _read(find(source), None, infer).table
+    texts = [pa.types.is_large_string(field.type) for field in table.schema]
+    columns = [pc.fill_null(c, "") if text else c for c, text in zip(table.columns, texts, strict=True)]
+    return pa.table(columns, names=table.column_names).to_pylist()  # type: ignore[no-any-return]
+
+
+@contextmanager
+def _told(source: Any) -> Iterator[None]:
+    """Whatever a broken file makes a library raise, as a message of ours."""
+    try:
+        yield
+    except (zlib.error, EOFError, zipfile.BadZipFile, pa.ArrowInvalid, OSError) as error:
+        raise InputError("data.broken", path=_describe(source), reason=f"{type(error).__name__}: {error}") from error
+    except UnicodeDecodeError as error:
+        raise InputError("data.encoding", path=_describe(source), reason=str(error)) from error
 
 
 def fingerprint(table: pa.Table, part: np.ndarray) -> str:

@@ -82,7 +82,9 @@ def _bind(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except (OSError, OverflowError) as error:
         listener.close()
-        raise InputError("serve.port", host=host, port=port, why=getattr(error, "strerror", None) or error) from None
+        raise InputError(
+            "serve.port", host=host, port=port, why=str(getattr(error, "strerror", None) or error).rstrip(".")
+        ) from None
     return listener
 
 

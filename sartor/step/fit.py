@@ -137,7 +137,7 @@ def _scale(task: Any, spec: Any, outputs: np.ndarray, truth: Any) -> tuple[float
     kept = [value for value, keep in zip(truth, known, strict=True) if keep]
     found = minimize_scalar(
         lambda log: -_score(task, spec, outputs[known] * np.exp(log), kept, "log_loss"),
-        bounds=(np.log(0.25), np.log(8)),
+        bounds=(np.log(0.125), np.log(64)),
         method="bounded",
         options={"xatol": 0.02},
     )

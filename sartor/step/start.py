@@ -27,12 +27,15 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
 def run(bundle: Any, ctx: Any, *, backbone: str, leaf: str = "hub", **options: Any) -> dict[str, Any]:
     """The first bundle: processor, configuration, spec of every target. Returns what goes into `bundle.json`."""
     train = ctx.examples("train")
-    heads = []
-    for number, (target, task) in enumerate(ctx.targets.items()):
-        spec = leaves.load("task", task).learn(train.targets[target])
-        heads.append({"target": target, "task": task, "output": f"output_{number}", "spec": spec})
+    heads, outputs = [], 0
+    for number, (target, name) in enumerate(ctx.targets.items()):
+        task = leaves.load("task", name)
+        spec = task.learn(train.targets[target])
+        outputs += int(np.size(task.trivial(spec)))
+        heads.append({"target": target, "task": name, "output": f"output_{number}", "spec": spec})
     columns = [column["name"] for column in ctx.inputs]
     body = leaves.load("backbone", leaf)
+    options["outputs"] = outputs
     meta = body.start(backbone, ctx.folder, columns=columns, inputs=train.inputs, seed=ctx.seed, **options)
     if body.TRAINS == "gradient":
         lengths, most = _lengths(body, backbone, ctx), options["max_tokens"]

@@ -339,3 +339,50 @@ def test_foresee_leaves_nothing_behind(opinions_csv, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     line.foresee(needs.make(data=str(opinions_csv), target="label"))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_predict_reads_a_file_of_inputs_alone(built, tmp_path):
+    file = tmp_path / "ask.csv"
+    file.write_text('text\n"the plot was superb"\n"the plot was awful"\n', encoding="utf-8")
+    done = run("predict", built[0], file)
+    assert done.returncode == 0, done.stderr
+    assert [line.split("\t")[0] for line in done.stdout.splitlines()] == ["positive", "negative"]
+    typed = run("predict", built[0], '{"text": "the plot was superb"}', "{broken", "--json")
+    assert [json.loads(line)["label"] for line in typed.stdout.splitlines()][0] == "positive"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["report", "{deployed}"], "has no report"),
+        (["verify", "{deployed}"], "holds no needs.yaml"),
+        (["report", "{built}", "--lang", "fr"], "en or zh"),
+        (["export", "{built}"], "Say what to export"),
+        (["export", "{built}", "--to", "tensorrt"], "no runtime called 'tensorrt'"),
+        (["serve", "{built}", "--port", "99999"], "--port"),
+        (["build", "{data}", "--target", "label", "--plan", "{data}"], "cannot be read as a plan"),
+    ],
+)
+def test_what_cannot_be_done_is_one_message_and_exit_2(built, opinions_csv, tmp_path, arguments, said):
+    export.deploy(built[0], tmp_path / "deployed")
+    places = {"built": built[0], "deployed": tmp_path / "deployed", "data": opinions_csv}
+    done = run(*(text.format(**places) for text in arguments))
+    assert done.returncode == 2, done.stderr
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_what_was_exported_can_be_verified(built, tmp_path):
+    other = export.to_runtime(built[0], "torch", tmp_path / "torch")
+    assert verify(other.path)["exit"] == 0
+
+
+def test_a_refused_build_leaves_nothing_and_keeps_what_was_there(built, opinions_csv, tmp_path):
+    refused = run(*build_arguments(opinions_csv, tmp_path / "new", need=["recall for nothing >= 0.5"]))
+    assert refused.returncode == 2
+    assert not (tmp_path / "new").exists()
+    before = (built[0] / ".build" / "journal.jsonl").read_bytes()
+    assert run("build", opinions_csv, "--target", "nothing", "--out", built[0]).returncode == 2
+    again = run(*build_arguments(opinions_csv, built[0]))
+    assert again.returncode == 0
+    assert (built[0] / ".build" / "journal.jsonl").read_bytes().startswith(before)
