@@ -325,6 +325,10 @@ def _made_of(ground: Ground, needs: Needs) -> dict[str, Any]:
         "seed": needs.seed,
         "inputs": [{"name": column.name, "kind": column.kind} for column in ground.dataset.schema.inputs],
         "targets": {ground.target: ground.task},
+        "foreign": [
+            leaves.third_party_digest("task", ground.task),
+            *(leaves.third_party_digest("modality", column.kind) for column in ground.dataset.schema.inputs),
+        ],
         "threads": hardware.cores(),
         "versions": versions(),
         "device": "cpu",

@@ -40,8 +40,26 @@ class Processor(Protocol):
         ...
 
 
+class TrainedProcessor(Processor, Protocol):
+    """What a body that is trained by gradients asks of its processor besides: inputs are encoded once and padded per batch."""
+
+    def encode(self, inputs: Any) -> list[Any]:
+        """Every input in the body's own units, kept during training; `len` of one is its cost."""
+        ...
+
+    def padded(self, encoded: Sequence[Any]) -> dict[str, np.ndarray]:
+        """A batch of what `encode` gave, padded no further than its longest."""
+        ...
+
+
 class Backbone(Protocol):
-    """A body: what it takes, how it is started, how it is processed for."""
+    """A body: what it takes, how it is started, how it is processed for.
+
+    With TRAINS = "gradient" it also has `lengths(ref, columns=, inputs=)` (the uncut cost of each input [n], from which
+    `start` resolves its option `max_tokens`), `base_weights(meta)` (the checkpoint's tensors by the body's names) where
+    `start` says `owns_weights: False`, and a TrainedProcessor. With TRAINS = "fit" it has
+    `fit(folder, meta, inputs, targets, task=, spec=, choose=, seed=) -> (body, meta, what was chosen)`.
+    """
 
     TAKES: tuple[str, ...]  # modalities
     TRAINS: str  # "gradient": `body` has parameters to tune; "fit": the leaf brings `fit`

@@ -612,7 +612,10 @@ def _v2_outputs(predictor: Any) -> list[dict[str, Any]]:
     """The output tensors that a request can ask for."""
     found = []
     for head in predictor.heads:
-        target, classes = head["target"], head["spec"].get("classes", [])
+        target, classes = head["target"], head["spec"].get("classes")
+        if classes is None:  # a task whose answers are no classes: each as JSON, shaped as over /predict
+            found.append({"name": f"{target}.answer", "datatype": "BYTES", "shape": [-1]})
+            continue
         found += [
             {"name": f"{target}.label", "datatype": "BYTES", "shape": [-1]},
             {"name": f"{target}.probability", "datatype": "FP64", "shape": [-1]},
@@ -643,7 +646,9 @@ def _v2_tensors(answers: list[dict[str, Any]], wanted: list[dict[str, Any]], pre
         target, _, part = output["name"].rpartition(".")
         found = [answer if len(predictor.targets) == 1 else answer[target] for answer in answers]
         shape, data = [len(found), *output["shape"][1:]], [answer.get(part) for answer in found]
-        if part == "probabilities":
+        if part == "answer":
+            data = [json.dumps(answer, ensure_ascii=False) for answer in found]
+        elif part == "probabilities":
             none = [None] * shape[1]  # of an answer that was withheld
             data = [value for row in data for value in (list(row.values()) if row else none)]
         tensors.append({**output, "shape": shape, "data": data})

@@ -43,8 +43,11 @@ class Task(Protocol):
         """Whether a target column with these values can be of this task."""
         ...
 
-    def examples(self, dataset: Dataset, rows: np.ndarray, target: str) -> Examples:
-        """Examples of these rows; rows without a usable target are left out (the audit counts them)."""
+    def examples(self, dataset: Dataset, rows: np.ndarray, target: str, *, group: str | None = None) -> Examples:
+        """Examples of these rows; rows without a usable target are left out (the audit counts them).
+
+        group: the column whose equal values make examples dependent.
+        """
         ...
 
     def learn(self, targets: Sequence[Any]) -> Spec:

@@ -24,6 +24,7 @@ FUNCTIONS = {
         "infer",
         "decode",
         "trivial",
+        "fit_linear",
         "same",
         "audit",
         "figures",
@@ -41,6 +42,25 @@ def test_every_leaf_has_the_functions_of_its_kind(kind, name):
         assert callable(getattr(leaf, function, None)), f"{kind}/{name} lacks {function}"
         assert inspect.getdoc(getattr(leaf, function)), f"{kind}/{name}.{function} has no docstring"
     assert leaf.__doc__
+
+
+BODIES = [name for kind, name in EVERY if kind == "backbone"]
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_a_body_brings_what_its_way_of_training_asks_for(name):
+    leaf = leaves.load("backbone", name)
+    wanted = {"gradient": ("lengths", "base_weights"), "fit": ("fit",)}[leaf.TRAINS]
+    assert all(callable(getattr(leaf, function, None)) for function in wanted), wanted
+    assert isinstance(leaf.TAKES, tuple)
+    assert all(card.leaf == name and card.licence for card in leaf.cards())
+
+
+@pytest.mark.parametrize("name", [name for kind, name in EVERY if kind == "task"])
+def test_a_task_measures_its_primary_metric(name):
+    leaf = leaves.load("task", name)
+    assert leaf.PRIMARY in leaf.METRICS
+    assert not leaf.METRICS[leaf.PRIMARY].per_class
 
 
 def test_every_leaf_imports_with_torch_blocked():
