@@ -115,7 +115,7 @@ def table(book: Book) -> str:
             f"{np.median(ratios):.2f}× (at least {min(ratios):.2f}×)",
             f"{np.mean(gaps):+.4f} ({min(gaps):+.4f} to {max(gaps):+.4f})",
         ]
-        flags = each[seeds[0]].get("flags")
+        flags = each[seeds[0]]["flags"] if name.startswith(BEST) else None
         lines.append(
             [
                 name + (f": {_in_words(flags)}" if flags else ""),
@@ -261,6 +261,7 @@ def run_trainer(flags: Flags, rows: Row, job: Row) -> Row:
     from sartor import leaves
 
     transformers.logging.set_verbosity_error()
+    transformers.logging.disable_progress_bar()
     source = leaves.load("backbone", "hub").find("minilm")
     tokenizer = AutoTokenizer.from_pretrained(source)
     transformers.set_seed(job["seed"])

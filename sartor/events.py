@@ -9,6 +9,7 @@ An event is `{"t": unix seconds, "event": kind, …}`. Kinds: `stage` (name), `p
 from __future__ import annotations
 
 import json
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,6 +33,8 @@ class Recorder:
 
     def __init__(self, path: Path, then: Events = silent) -> None:
         self.then = then
+        if path.exists() and (held := path.read_bytes()) and not held.endswith(b"\n"):
+            os.truncate(path, held.rfind(b"\n") + 1)  # the line that a kill cut short
         self.file: TextIO = path.open("a", encoding="utf-8", buffering=1)
 
     def __call__(self, item: Event) -> None:

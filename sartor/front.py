@@ -90,7 +90,7 @@ class Profile:
     classes: int
     characters: float  # median of one input
     languages: Mapping[str, float]
-    gflops: float  # float32 speed of this machine, measured
+    gflops: float  # speed at which an encoder's products run on this machine, from a measurement
     kinds: frozenset[str] = frozenset({"text"})  # modalities of the inputs
 
     @property
@@ -242,7 +242,8 @@ class Front:
     def judging_s(self) -> float:
         """Seconds that measuring and packaging the winner will take, from what measuring took so far."""
         took = [c.steps.get("measure", 0.0) for c in self.found if c.status == "measured" and not c.trivial]
-        return 15.0 + 2.5 * max(took, default=8.0)
+        wanted = 15.0 + 2.5 * max(took, default=8.0)
+        return wanted if self.needs.budget_s is None else min(wanted, 0.35 * self.needs.budget_s)
 
     def _forecast(self, candidate: Candidate, left_s: float) -> tuple[float, int | None]:
         """(seconds, epochs where it trains) of a candidate, given what is done already."""

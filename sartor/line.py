@@ -35,6 +35,9 @@ from sartor.report import Report
 from sartor.run import Run
 
 
+BF16_GAIN = 2.4  # of an encoder in bfloat16 over float32, where the processor has it (docs/log.md, 2026-11-25)
+
+
 def build(
     needs: Needs, out: Path | str, *, plan: Plan | None = None, cache: Path | None = None, events: Events = silent
 ) -> Bundle:
@@ -169,18 +172,19 @@ def profile(ground: Ground, run: Run) -> Profile:
     train = ground.examples("train")
     seen: dict[str, float] = {}
     characters = 0.0
-    for column in ground.dataset.schema.inputs:
+    inputs = ground.dataset.schema.inputs
+    for column in inputs:
         told = leaves.load("modality", column.kind).profile(train.inputs.column(column.name))  # type: ignore[attr-defined]
         characters += float(told.get("characters_median", 0.0))
         for language, share in told.get("languages", {}).items():
-            seen[language] = max(seen.get(language, 0.0), float(share))
+            seen[language] = seen.get(language, 0.0) + float(share) / len(inputs)
     spec = leaves.load("task", ground.task).learn(train.targets[ground.target])
     return Profile(
         rows=len(train),
         classes=len(spec.get("classes", [])) or 1,
         characters=characters,
         languages=seen,
-        gflops=float(run.once("gflops", hardware.matrix_gflops)),
+        gflops=float(run.once("gflops", hardware.matrix_gflops)) * (BF16_GAIN if hardware.has_bf16() else 1.0),
         kinds=frozenset(column.kind for column in ground.dataset.schema.inputs),
     )
 

@@ -121,7 +121,7 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
         "sha256": digest,
         "pooling": _pooling(source),
         "family": config.get("model_type"),
-        "heads": config.get("num_attention_heads"),
+        "heads": config.get("num_attention_heads") or config.get("n_heads"),
         "width": config.get("hidden_size") or config.get("dim"),
         "owns_weights": False,
     }

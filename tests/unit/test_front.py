@@ -170,3 +170,9 @@ def test_the_chance_of_met_grows_with_the_margin(successes, least, most):
 
 def test_what_was_not_measured_has_no_chance():
     assert chance(needs.parse("memory <= 300 MB"), None, test_rows=100, level=0.95) == 0.0
+
+
+def test_a_short_budget_still_tries_more_than_the_majority():
+    front = front_of("accuracy >= 0.9", budget="60s")
+    ngram = next(c for c in front.possible() if c.id == "ngram")
+    assert front.decide(ngram, left_s=52.0 - front.judging_s()).go

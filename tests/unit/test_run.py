@@ -9,7 +9,7 @@ import pytest
 
 from sartor.display import Display, clock, verdict_lines
 from sartor.errors import InputError
-from sartor.events import event
+from sartor.events import Recorder, event
 from sartor.run import Run
 
 
@@ -111,3 +111,12 @@ def test_an_unmeasured_need_is_shown_without_figures():
     text = "\n".join(line for line, _ in verdict_lines([json.loads(json.dumps(need))]))
     assert "None" not in text
     assert "It was not measured." in text
+
+
+def test_an_event_line_that_a_kill_cut_short_does_not_spoil_the_next(tmp_path):
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"t": 1, "event": "stage"}\n{"t": 2, "eve')
+    recorder = Recorder(path)
+    recorder(event("done", exit=0))
+    recorder.close()
+    assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["stage", "done"]

@@ -1,0 +1,131 @@
+"""Every supported family of encoders, from a local folder in the hub's format to answers without torch."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from sartor import follow, predict
+from sartor.backbone import hub
+from sartor.data import read, split, store
+from sartor.errors import InputError
+from sartor.plan import Move, Plan
+
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+FAMILIES = {
+    "bert": SMALL,
+    "roberta": SMALL | {"pad_token_id": 0},
+    "xlm-roberta": SMALL | {"pad_token_id": 0},
+    "distilbert": {"dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 64},
+    "electra": SMALL | {"embedding_size": 16},
+    "deberta": SMALL | {"relative_attention": True, "pos_att_type": ["c2p", "p2c"], "max_relative_positions": 16},
+    "deberta-v2": SMALL
+    | {
+        "relative_attention": True,
+        "pos_att_type": ["c2p", "p2c"],
+        "position_buckets": 16,
+        "share_att_key": True,
+        "norm_rel_ebd": "layer_norm",
+    },
+    "modernbert": SMALL
+    | {"pad_token_id": 0, "cls_token_id": 2, "sep_token_id": 3, "global_attn_every_n_layers": 2, "local_attention": 16},
+    "mpnet": SMALL | {"pad_token_id": 0},
+    "albert": SMALL | {"embedding_size": 16},
+}
+
+
+def checkpoint(family, folder, texts):
+    """A small checkpoint of a family with random weights, as a hub would give it."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+    torch = pytest.importorskip("torch")
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
+    wrapped.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(
+        family, vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=96, **FAMILIES[family]
+    )
+    AutoModel.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def rows(opinions_csv, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("rows")
+    dataset = read.read(str(opinions_csv))
+    splits = split.split(dataset, target="label", task="classify")
+    store.save(dataset, splits, folder / "data")
+    return folder, dataset, splits
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_checkpoint_of_every_family_is_tuned_exported_quantised_and_answers(family, rows, tmp_path):
+    folder, dataset, splits = rows
+    source = checkpoint(family, tmp_path / family, dataset.table.column("text").to_pylist())
+    moves = [
+        Move("start", {"backbone": str(source)}),
+        Move("fit", {}),
+        Move("train", {"epochs": 1}),
+        Move("export", {}),
+    ]
+    made_of = {
+        "seed": 0,
+        "inputs": [{"name": "text", "kind": "text"}],
+        "targets": {"label": "classify"},
+        "fingerprint": dataset.fingerprint,
+    }
+    settings = {"data": folder / "data", "cache": tmp_path / "cache", "made_of": made_of, "threads": 2}
+    eight = follow.follow(Plan("q", (*moves, Move("quantise", {}))), **settings)
+    exported = follow.follow(Plan(family, tuple(moves)), **settings)
+    fused = follow.follow(Plan("f", (*moves, Move("quantise", {"precision": "float32"}))), **settings)
+    texts = dataset.table.column("text").take(splits.test[:40]).to_pylist() + ["", "x", "the plot was superb " * 40]
+    served = predict.load(exported.path).predict(texts)
+    trained = predict.load(exported.path, runtime="torch").predict(texts)
+    for one, other in zip(served, trained, strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
+    for one, other in zip(predict.load(fused.path).predict(texts), trained, strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-3)
+    gaps = [
+        abs(one["probability"] - other["probabilities"][one["label"]])
+        for one, other in zip(predict.load(eight.path).predict(texts), trained, strict=True)
+    ]
+    assert np.median(gaps) < 0.1
+    assert eight.deployed_bytes() < exported.deployed_bytes()
+
+
+def test_a_checkpoint_that_would_have_to_be_unpickled_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04")
+    with pytest.raises(InputError, match="never loaded"):
+        hub.find(str(tmp_path))
+
+
+def test_a_family_that_is_not_supported_is_named_with_those_that_are(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "mamba"}))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="'mamba', which is not supported"):
+        hub.find(str(tmp_path))
+
+
+def test_offline_a_hub_id_says_what_is_missing(monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    with pytest.raises(InputError, match="not in the local cache"):
+        hub.find("nobody/nothing-at-all")
