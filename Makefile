@@ -19,6 +19,22 @@ demo: install  ## examples/support: a model that is proven to meet its needs, in
 test: install  ## everything that must hold
 	$(BIN)/pytest
 
+# Benchmarks resume where they stopped and write docs/benchmarks.md; DATA is the folder of the data sets.
+DATA ?= ../shared/data
+
+bench-quality: install  ## needs on six real data sets, met by their bounds; and what cannot be met
+	$(BIN)/python -m bench.quality --data $(DATA)
+
+bench-training: install  ## fine-tuning rows/s beside the Trainer of transformers, at its defaults and at its best
+	$(BIN)/pip install --quiet --constraint constraints.txt accelerate
+	$(BIN)/python -m bench.training --data $(DATA)
+
+bench-kill: install  ## kill -9 at ten instants of a build, against an undisturbed one
+	$(BIN)/python -m bench.kill
+
+bench-serve: demo  ## the server of the demo's bundle against its predictor called directly
+	$(BIN)/python -m bench.serve runs/support
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
