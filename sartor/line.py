@@ -34,7 +34,6 @@ from sartor.predict import Predictor
 from sartor.report import Report
 from sartor.run import Run
 
-
 BF16_GAIN = 2.4  # of an encoder in bfloat16 over float32, where the processor has it (docs/log.md, 2026-11-25)
 
 

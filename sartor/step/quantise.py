@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from sartor import leaves
+
 TAKES = ("graphs",)
 GIVES = "graphs"
 
@@ -16,7 +18,7 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
 
 
 def run(bundle: Any, ctx: Any, *, precision: str, reduce_range: bool, per_channel: bool) -> dict[str, Any]:
-    """Fuses, then quantises dynamically when `precision` is int8. Returns what changes in `bundle.json`.
+    """Fuses where the fused graph answers alike, then quantises dynamically when `precision` is int8.
 
     Dynamic int8 scales activations over the whole tensor, so its answers depend on the batch: it runs rows singly.
     """
@@ -27,10 +29,13 @@ def run(bundle: Any, ctx: Any, *, precision: str, reduce_range: bool, per_channe
     target.parent.mkdir(parents=True, exist_ok=True)
     body = meta["backbone"]
     fused = target.with_name("fused.onnx")
-    counts = runtime.fuse(
-        source, fused, family=str(body.get("family")), heads=body.get("heads") or 0, width=body.get("width") or 0
+    rows = ctx.examples("train").inputs
+    sample = leaves.load("backbone", body["leaf"]).processor(bundle.path, body)(
+        [rows[i] for i in range(min(3, len(rows)))]
     )
-    record["fused"] = counts
+    record["fused"], record["fused_parity"] = runtime.fuse(
+        source, fused, heads=body.get("heads") or 0, width=body.get("width") or 0, sample=sample
+    )
     if precision == "int8":
         runtime.quantise_dynamic(fused, target, reduce_range=reduce_range, per_channel=per_channel)
         fused.unlink()

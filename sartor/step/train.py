@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 
 from sartor import leaves
+from sartor.data.batch import batches
+from sartor.step.fit import BATCH_UNITS
 
 TAKES = ("weights",)
 GIVES = "weights"
@@ -28,12 +30,15 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
         "patience": 2,
         "label_smoothing": 0.0,
         "balance": False,
+        "embeddings": True,
         "bf16": has_bf16(),
         **arguments,
     }
 
 
-def run(bundle: Any, ctx: Any, *, label_smoothing: float, balance: bool, **schedule: Any) -> dict[str, Any]:
+def run(
+    bundle: Any, ctx: Any, *, label_smoothing: float, balance: bool, embeddings: bool, **schedule: Any
+) -> dict[str, Any]:
     """The bundle with tuned weights; keeps the epoch that validation likes best. Returns what changes in `bundle.json`.
 
     balance: weighs classes by the inverse root of their frequency, where the data is imbalanced.
@@ -44,7 +49,11 @@ def run(bundle: Any, ctx: Any, *, label_smoothing: float, balance: bool, **sched
     from sartor import model as models
 
     meta = bundle.meta
+    schedule["bf16"] = schedule["bf16"] and meta["backbone"].get("bf16", True)
     model = models.load(bundle.path)
+    for module in model.body.modules():
+        if isinstance(module, torch.nn.Embedding):
+            module.weight.requires_grad_(embeddings)
     backbone = leaves.load("backbone", meta["backbone"]["leaf"])
     processor = backbone.processor(bundle.path, meta["backbone"])
     train, valid = ctx.examples("train"), ctx.examples("valid")
@@ -72,11 +81,12 @@ def run(bundle: Any, ctx: Any, *, label_smoothing: float, balance: bool, **sched
         return sum(losses)
 
     def validate() -> dict[str, float]:
-        order = np.argsort([len(row) for row in valid_ids], kind="stable")
-        found: dict[str, list[Any]] = {head["output"]: [None] * len(order) for head, _ in heads}
-        for begin in range(0, len(order), 32):
-            places = order[begin : begin + 32]
-            for name, output in outputs_of([valid_ids[i] for i in places]).items():
+        found: dict[str, list[Any]] = {head["output"]: [None] * len(valid_ids) for head, _ in heads}
+        lengths = np.array([len(row) for row in valid_ids], dtype=np.int64)
+        for places in batches(lengths, seed=0, epoch=0, batch_rows=len(valid_ids), batch_units=BATCH_UNITS):
+            with torch.autocast("cpu", torch.bfloat16, enabled=schedule["bf16"]):
+                outputs = outputs_of([valid_ids[i] for i in places])
+            for name, output in outputs.items():
                 for place, row in zip(places, output.float().numpy(), strict=True):
                     found[name][place] = row
         scores = []
