@@ -28,7 +28,6 @@ FAMILIES = (
     "roberta",
     "distilbert",
     "electra",
-    "deberta",
     "deberta-v2",
     "modernbert",
     "xlm-roberta",
@@ -123,8 +122,6 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
         "family": config.get("model_type"),
         "heads": config.get("num_attention_heads") or config.get("n_heads"),
         "width": config.get("hidden_size") or config.get("dim"),
-        # DeBERTa's own code masks with the least float32, which bfloat16 under autocast cannot hold.
-        "bf16": config.get("model_type") != "deberta",
         "owns_weights": False,
     }
 

@@ -23,7 +23,10 @@ class Runtime(Protocol):
     NEEDS_TORCH: bool
 
     def write(self, model: Any, folder: Path, *, sample: Mapping[str, np.ndarray], **options: Any) -> dict[str, Any]:
-        """Writes the graphs of a model; returns the JSON kept in the bundle, with `batch_invariant`."""
+        """Writes the graphs of a model; returns the JSON kept in the bundle, with `batch_invariant`.
+
+        sample: a batch to trace. options: `checks`, more batches, of other lengths, on which the file must answer as the model does.
+        """
         ...
 
     def open(self, folder: Path, meta: Mapping[str, Any], *, threads: int) -> Graphs:

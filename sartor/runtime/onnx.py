@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +53,15 @@ class OnnxGraphs:
         return dict(zip(self.gives[graph], self.sessions[graph].run(None, feed), strict=True))
 
 
-def write(model: Any, folder: Path, *, sample: Mapping[str, np.ndarray], **options: Any) -> dict[str, Any]:
-    """Exports `forward` with free batch and length, and compares the file with the model on the sample.
+def write(
+    model: Any,
+    folder: Path,
+    *,
+    sample: Mapping[str, np.ndarray],
+    checks: Sequence[Mapping[str, np.ndarray]] = (),
+    **options: Any,
+) -> dict[str, Any]:
+    """Exports `forward` with free batch and length, and compares the file with the model on the sample and on the checks.
 
     The TorchScript exporter is tried first (its graphs are the ones whose attention ONNX Runtime knows how to fuse), then the
     dynamo exporter. Whichever is within TOLERANCE of the model's own outputs is kept.
@@ -69,7 +76,7 @@ def write(model: Any, folder: Path, *, sample: Mapping[str, np.ndarray], **optio
         try:
             _export(model, target, sample, dynamo=exporter == "dynamo")
             onnx.checker.check_model(str(target))
-            gap = parity(model, target, sample)
+            gap = parity(model, target, [sample, *checks])
         except Exception as error:  # exporters raise anything
             said.append(f"{exporter}: {type(error).__name__}: {str(error).splitlines()[0][:200] if str(error) else ''}")
             continue
@@ -87,15 +94,13 @@ def write(model: Any, folder: Path, *, sample: Mapping[str, np.ndarray], **optio
     raise InputError("export.failed", format="onnx", said="; ".join(said))
 
 
-def parity(model: Any, file: Path, sample: Mapping[str, np.ndarray]) -> float:
-    """The largest absolute difference between the file's outputs and the model's, over all rows and row by row."""
+def parity(model: Any, file: Path, batches: Sequence[Mapping[str, np.ndarray]]) -> float:
+    """The largest absolute difference between the file's outputs and the model's over all batches."""
     import torch
 
     graphs = OnnxGraphs({"forward": file}, threads=max(1, torch.get_num_threads()))
     worst = 0.0
-    rows = len(next(iter(sample.values())))
-    pieces = [dict(sample)] + [{k: v[i : i + 1] for k, v in sample.items()} for i in range(min(rows, 3))]
-    for piece in pieces:
+    for piece in batches:
         with torch.no_grad():
             expected = model(**{name: torch.from_numpy(array) for name, array in piece.items()})
         found = graphs.call("forward", piece)

@@ -68,7 +68,6 @@ def run(bundle: Any, ctx: Any, *, bf16: bool) -> dict[str, Any]:
         models.save(model, ctx.folder)
     else:
         model, record = models.load(bundle.path).eval(), meta["backbone"]
-        bf16 = bf16 and record.get("bf16", True)
         processor = backbone.processor(bundle.path, record)
         features, centre, spread = standardised(embed(model, processor, train.inputs, ctx, bf16=bf16))
 

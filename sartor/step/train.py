@@ -49,7 +49,6 @@ def run(
     from sartor import model as models
 
     meta = bundle.meta
-    schedule["bf16"] = schedule["bf16"] and meta["backbone"].get("bf16", True)
     model = models.load(bundle.path)
     for module in model.body.modules():
         if isinstance(module, torch.nn.Embedding):

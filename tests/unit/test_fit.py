@@ -1,0 +1,120 @@
+"""Starting, fitting and tuning: each fast path against the plain one, and what is derived from the data."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from sartor.backbone import hub
+from sartor.step import fit, start
+from sartor.task import classify
+
+
+def problem(rows=300, width=12, classes=4, seed=0):
+    rng = np.random.default_rng(seed)
+    centres = rng.normal(size=(classes, width))
+    targets = rng.integers(classes, size=rows)
+    features = 5 + 0.2 * (centres[targets] + rng.normal(size=(rows, width)))
+    return features.astype(np.float32), targets, {"classes": list("abcdefgh")[:classes]}
+
+
+def test_folded_scaling_answers_as_the_scaled_features_do():
+    features, targets, spec = problem()
+    scaled, centre, spread = fit.standardised(features)
+    assert scaled.mean(axis=0) == pytest.approx(0, abs=1e-4)
+    assert scaled.var(axis=0).mean() == pytest.approx(1, rel=1e-4)
+    weight, bias = classify.fit_linear(scaled, targets, spec, strength=0.1, seed=0)
+    folded_weight, folded_bias = fit.folded(weight, bias, centre, spread)
+    assert features @ folded_weight.T + folded_bias == pytest.approx(scaled @ weight.T + bias, abs=1e-3)
+
+
+def test_features_that_never_vary_are_no_error():
+    scaled, _, spread = fit.standardised(np.ones((5, 3), dtype=np.float32))
+    assert spread == 1.0
+    assert not scaled.any()
+
+
+@pytest.mark.parametrize("strength", [0.003, 0.3])
+def test_the_dense_solver_finds_what_scikit_learn_finds(strength):
+    linear_model = pytest.importorskip("sklearn.linear_model")
+    features, targets, spec = problem()
+    scaled, _, _ = fit.standardised(features)
+    weight, bias = classify.fit_linear(scaled, targets, spec, strength=strength, seed=0)
+    plain = linear_model.LogisticRegression(C=strength, tol=1e-6, max_iter=1000).fit(scaled, targets)
+    expected = plain.decision_function(scaled)
+    found = scaled @ weight.T + bias
+    assert found - found.mean(1, keepdims=True) == pytest.approx(expected, abs=0.01)
+
+
+def test_a_class_without_rows_never_wins():
+    features, targets, spec = problem(classes=3)
+    spec = {"classes": ["a", "b", "c", "z"]}
+    weight, bias = classify.fit_linear(features, targets, spec, strength=1.0, seed=0)
+    assert (features @ weight.T + bias).argmax(1).max() < 3
+
+
+def test_the_scale_of_the_outputs_is_the_best_on_a_grid():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(400, 3))
+    odds = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    truth = ["abc"[rng.choice(3, p=row)] for row in odds]
+    spec = {"classes": ["a", "b", "c"]}
+    scale, log_loss = fit._scale(classify, spec, logits / 10, truth)
+    grid = [-fit._score(classify, spec, logits / 10 * s, truth, "log_loss") for s in np.geomspace(0.125, 64, 60)]
+    assert scale == pytest.approx(10, rel=0.2)
+    assert log_loss <= min(grid) + 1e-4
+
+
+def test_embedding_in_batches_of_like_length_equals_one_row_at_a_time(tmp_path):
+    torch = pytest.importorskip("torch")
+    rows = [{"text": "word " * count} for count in (3, 900, 1, 40, 7)]
+    processor = SimpleNamespace(
+        encode=lambda inputs: [[1 + i % 7 for i in range(len(row["text"].split()))] for row in inputs],
+        padded=lambda ids: {"ids": np.array([row + [0] * (max(map(len, ids)) - len(row)) for row in ids])},
+    )
+    table = torch.arange(8.0).unsqueeze(1).repeat(1, 2)
+
+    def body(ids):
+        return table[ids].sum(1)  # padding is 0 and adds nothing
+
+    body.width = 2
+    ctx = SimpleNamespace(progress=lambda *args, **kwargs: None)
+    model = SimpleNamespace(body=body)
+    together = fit.embed(model, processor, rows, ctx, bf16=False)
+    alone = np.concatenate([fit.embed(model, processor, [row], ctx, bf16=False) for row in rows])
+    assert np.array_equal(together, alone)
+
+
+def context(texts):
+    return SimpleNamespace(
+        examples=lambda split: SimpleNamespace(inputs=[{"text": text} for text in texts]),
+        inputs=[{"name": "text", "kind": "text"}],
+        targets={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (["fine"] * 100, 32),  # the least
+        (["fine " * 38] * 100, 48),  # 40 tokens with the two special ones
+        (["fine " * 38] * 995 + ["fine " * 200] * 5, 48),  # half a per cent of long ones is cut
+        (["fine " * 600] * 20, 256),  # the most
+    ],
+)
+def test_the_longest_input_is_resolved_from_the_data(texts, expected):
+    arguments = start.resolve({"backbone": "minilm"}, context(texts))
+    assert arguments == {"leaf": "hub", "backbone": "minilm", "max_tokens": expected}
+
+
+def test_a_given_length_and_a_body_without_tokens_resolve_to_themselves():
+    given = {"leaf": "hub", "backbone": "minilm", "max_tokens": 77}
+    assert start.resolve(given, context(["fine " * 600])) == given
+    assert "max_tokens" not in start.resolve({"backbone": "ngram", "leaf": "ngram"}, context(["fine"]))
+
+
+def test_lengths_are_counted_before_anything_is_cut_off():
+    rows = [{"text": "fine " * 400}, {"text": "fine"}]
+    assert hub.lengths("minilm", columns=["text"], inputs=rows).tolist() == [402, 3]
