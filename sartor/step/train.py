@@ -41,7 +41,8 @@ def run(
 ) -> dict[str, Any]:
     """The bundle with tuned weights; keeps the epoch that validation likes best. Returns what changes in `bundle.json`.
 
-    balance: weighs classes by the inverse root of their frequency, where the data is imbalanced.
+    balance: weighs classes by the inverse root of their frequency, where the data is imbalanced. embeddings: whether the
+    embedding tables are tuned as well.
     """
     import torch
 
