@@ -18,6 +18,10 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
     """Fills in every size that was left out; bf16 only where the processor has the instructions for it."""
     from sartor.hardware import has_bf16
 
+    if "label_smoothing" not in arguments:
+        ctx.note(
+            why_label_smoothing="0.1: validation accuracy was .003 to .008 higher with it on three data sets (docs/log.md)"
+        )
     return {
         "epochs": 3,
         "batch_rows": 32,
@@ -28,9 +32,9 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
         "warmup_share": 0.1,
         "clip_norm": 1.0,
         "patience": 2,
-        "label_smoothing": 0.0,
+        "label_smoothing": 0.1,
         "balance": False,
-        "embeddings": True,
+        "embeddings": False,
         "bf16": has_bf16(),
         **arguments,
     }
@@ -41,8 +45,8 @@ def run(
 ) -> dict[str, Any]:
     """The bundle with tuned weights; keeps the epoch that validation likes best. Returns what changes in `bundle.json`.
 
-    balance: weighs classes by the inverse root of their frequency, where the data is imbalanced. embeddings: whether the
-    embedding tables are tuned as well.
+    balance: weighs classes by the inverse root of their frequency, where the data is imbalanced. embeddings: tunes the
+    tables of a pre-trained body too; they are half of MiniLM's weights, and held fast 32 rows took a fifth less time.
     """
     import torch
 
@@ -51,10 +55,9 @@ def run(
 
     meta = bundle.meta
     model = models.load(bundle.path)
-    for module in model.body.modules():
-        if isinstance(module, torch.nn.Embedding):
-            module.weight.requires_grad_(embeddings)
     backbone = leaves.load("backbone", meta["backbone"]["leaf"])
+    if not embeddings and hasattr(backbone, "base_weights"):  # tables that nobody trained have to be learned
+        ctx.note(held=hold_embeddings(model.body))
     processor = backbone.processor(bundle.path, meta["backbone"])
     train, valid = ctx.examples("train"), ctx.examples("valid")
     ids, valid_ids = processor.encode(train.inputs), processor.encode(valid.inputs)
@@ -112,6 +115,16 @@ def run(
     ctx.note(curve=outcome.curve, best_epoch=outcome.best_epoch)
     models.save(model, ctx.folder)
     return {"backbone": {**meta["backbone"], "owns_weights": True}}
+
+
+def hold_embeddings(body: Any) -> int:
+    """Takes the embedding tables out of training; returns how many numbers that holds fast."""
+    from torch import nn
+
+    tables = [module.weight for module in body.modules() if isinstance(module, nn.Embedding)]
+    for table in tables:
+        table.requires_grad_(False)
+    return sum(table.numel() for table in tables)
 
 
 def _class_weights(spec: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from sartor.backbone import hub
-from sartor.step import fit, start
+from sartor.step import fit, start, train
 from sartor.task import classify
 
 
@@ -118,3 +118,24 @@ def test_a_given_length_and_a_body_without_tokens_resolve_to_themselves():
 def test_lengths_are_counted_before_anything_is_cut_off():
     rows = [{"text": "fine " * 400}, {"text": "fine"}]
     assert hub.lengths("minilm", columns=["text"], inputs=rows).tolist() == [402, 3]
+
+
+def test_held_embeddings_stay_while_the_rest_of_the_body_trains():
+    torch = pytest.importorskip("torch")
+    body = torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Linear(4, 2))
+    assert train.hold_embeddings(body) == 36
+    before = [parameter.detach().clone() for parameter in body.parameters()]
+    solver = torch.optim.AdamW([parameter for parameter in body.parameters() if parameter.requires_grad], lr=0.1)
+    body(torch.tensor([1, 2, 3])).square().sum().backward()
+    solver.step()
+    table, weight, bias = [bool(torch.equal(a, b)) for a, b in zip(before, body.parameters(), strict=True)]
+    assert (table, weight, bias) == (True, False, False)
+
+
+def test_given_sizes_of_training_stay_and_the_others_are_resolved():
+    told = {}
+    ctx = SimpleNamespace(note=told.update)
+    assert train.resolve({"epochs": 1, "label_smoothing": 0.0}, ctx)["label_smoothing"] == 0.0
+    assert not told
+    assert train.resolve({}, ctx)["label_smoothing"] == 0.1
+    assert "why_label_smoothing" in told
