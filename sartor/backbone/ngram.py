@@ -43,6 +43,7 @@ def cards() -> list[Card]:
             source="made from the training rows",
             size_bytes=0,
             parameters=0,
+            note="Word and character n-grams with a linear layer: seconds to make, about a millisecond to run.",
         )
     ]
 
