@@ -184,9 +184,9 @@ def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: floa
     last = int(job["first"])
     listen: Callable[[dict[str, Any]], None] = events
     with (cache / f"{job['keys'][-1]}.stderr").open("wb") as errors:
-        # Threads that spin at every barrier lose a time slice each time another process wants the core: with one
-        # such on two cores, products of bf16 matrices fell from 1,566 GFLOP/s on one thread to 94 on two.
-        environment = {"OMP_WAIT_POLICY": "passive", **os.environ}
+        # Threads that spin long at every barrier lose a time slice each time another process wants the core: beside one
+        # such on two cores, training fell below 10 rows/s. Spinning for some 10 µs costs 6 % of the speed on a quiet machine.
+        environment = {"GOMP_SPINCOUNT": "10000", **os.environ}
         child = subprocess.Popen(
             [sys.executable, "-m", "sartor.child", str(file)],
             stdout=subprocess.PIPE,
