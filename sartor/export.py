@@ -8,6 +8,7 @@ from sartor import bundle as bundles
 from sartor import leaves
 from sartor.bundle import Bundle
 from sartor.errors import InputError
+from sartor.step import export
 
 UNPROVEN = ("report.json", "report.html", "README.md")  # they speak of the graphs that were measured, not of these
 
@@ -30,19 +31,14 @@ def to_runtime(path: Path | str, runtime: str, target: Path) -> Bundle:
     Raises: InputError `leaf.unknown`, `export.*`.
     """
     bundle = bundles.load(path)
-    leaf = leaves.load("runtime", runtime)
+    leaves.load("runtime", runtime)
     _free(target)
     if not (bundle.path / "model.safetensors").is_file():
         raise InputError("export.no-weights", path=path)
-    from sartor import model as models
-
-    model = models.load(bundle.path).eval()
-    body = leaves.load("backbone", bundle.meta["backbone"]["leaf"])
-    sample = body.processor(bundle.path, bundle.meta["backbone"])(bundle.meta["examples"][:3])
     with bundles.writing(target) as folder:
         graphs = [name for name in bundle.manifest["files"] if name.startswith("runtime/")]
         bundles.link(bundle, folder, leave=["bundle.json", *UNPROVEN, *graphs])
-        record = leaf.write(model, folder, sample=sample)
+        record = export.write(bundle, runtime, bundle.meta["examples"], folder)
         bundles.write_json(folder / "bundle.json", bundle.meta | {"runtime": record})
     return bundles.load(target)
 

@@ -117,12 +117,13 @@ class Front:
     """Every candidate so far, and what to try next."""
 
     def __init__(self, needs: Needs, profile: Profile, *, task: str, test_rows: int) -> None:
-        """Raises: InputError `need.prefer` when the preference is no measure."""
+        """Raises: InputError `need.prefer` when the preference is no measure, `backbone.*` when the one asked for cannot be had."""
         self.needs, self.profile, self.task, self.test_rows = needs, profile, task, test_rows
         self.found: list[Candidate] = []
         self.slowness = 1.0  # what training took over what was forecast, on this machine
         self.primary = Key(leaves.load("task", task).PRIMARY)
         self.prefer, self.prefers_low = self._preference()
+        self.bodies = _bodies(needs, profile)  # here, so that a backbone that is not there is said before any compute
 
     def possible(self) -> Iterator[Candidate]:
         """Every plan worth considering, in the order of what it costs, with its reason."""
@@ -135,7 +136,7 @@ class Front:
             ),
             "trivial",
         )
-        for name, leaf, why, trains in _bodies(self.needs, self.profile):
+        for name, leaf, why, trains in self.bodies:
             if trains != "gradient":
                 yield Candidate(
                     name,

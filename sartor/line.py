@@ -58,7 +58,7 @@ def build(
         if best is None:
             raise SartorError("build.no-candidate", why="; ".join(f"{c.plan.name}: {c.why}" for c in front.found))
         staged = package.stage(
-            best, needs, ground.dataset, ground.splits, name=out.resolve().name, target=run.cache / "staged"
+            best, needs, ground.dataset, ground.splits, name=out.resolve().name, target=run.work / "staged"
         )
         report = judge(staged, best, ground, needs, run)  # the test rows are touched once, here
         judged = verdicts(needs, report)
@@ -79,7 +79,7 @@ def build(
                 time=run.once("time", lambda: _time(run, front)),
                 command=package.command_of(needs, out),
             )
-            bundle = package.finish(staged, record, target=run.cache / "finished", out=out)
+            bundle = package.finish(staged, record, target=run.work / "finished", out=out)
         run.events(event("done", exit=record["exit"], seconds=round(run.journal.spent_s, 2)))
         return bundle
 
@@ -250,7 +250,7 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
                 ground.examples("valid"),
                 needs,
                 effort=measuring.QUICK,
-                training_s=before - began,
+                training_s=before,  # until here, as for the winner: what one waits for is the whole build
                 events=run.events,
             )
         except InputError:
@@ -367,12 +367,10 @@ def _baseline(front: Front, ground: Ground, needs: Needs) -> dict[str, Any] | No
     if trivial is None:
         return None
     test = ground.examples("test")
+    leaked = np.isin(test.rows, ground.splits.leaked)
     predictor = Predictor(bundles.load(trivial.bundle, check=False), threads=needs.threads)
-    value = next(
-        value
-        for value in measuring.quality(predictor, test, measuring.answer(predictor, test), needs)
-        if value.key == front.primary
-    )
+    values = measuring.quality(predictor, test, measuring.answer(predictor, test), needs, leaked=leaked)
+    value = next(value for value in values if value.key == front.primary)
     return {"name": trivial.plan.name, "measured": value.measured}
 
 

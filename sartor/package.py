@@ -120,15 +120,12 @@ def report_record(
 
 def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     """The model card: the hub's metadata, then what was asked, what was proven and how to use it."""
-    languages = sorted({code for item in record["candidates"] for code in item.get("languages", [])})
     does = [{column["kind"] for column in meta["inputs"]}, {head["task"] for head in meta["heads"]}]
     metadata: dict[str, Any] = {
         "library_name": "sartor",
         **({"pipeline_tag": "text-classification"} if does == [{"text"}, {"classify"}] else {}),
         "tags": ["sartor", *([f"base_model:{meta['backbone']['ref']}"] if "pooling" in meta["backbone"] else [])],
     }
-    if languages:
-        metadata["language"] = languages
     lines = [
         "---",
         yaml.safe_dump(metadata, sort_keys=False).strip(),

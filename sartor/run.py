@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TextIO
 
 from sartor import bundle as bundles
 from sartor.errors import InputError
@@ -45,21 +45,11 @@ class Run:
         self._made_out, self._made_work = not out.exists(), not self.work.exists()
         if out.is_dir() and any(out.iterdir()) and not self.work.is_dir() and not (out / bundles.MANIFEST).is_file():
             raise InputError("build.not-empty", out=out)
-        try:
-            self.work.mkdir(parents=True, exist_ok=True)
-            self._lock = (self.work / "lock").open("a+")
-        except OSError as error:
-            raise InputError("build.folder", out=out, why=error.strerror or error) from None
-        try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.seek(0)
-            raise InputError("build.locked", out=out, pid=self._lock.read().strip() or "unknown") from None
-        self._lock.truncate(0)
-        self._lock.write(str(os.getpid()))
-        self._lock.flush()
         self.cache = cache or self.work
-        self.cache.mkdir(parents=True, exist_ok=True)
+        # A cache that several builds use is one build's at a time: what looks left behind may be another's half-written work.
+        # The cache first, so that a build refused for it leaves no folder of its own.
+        folders = dict.fromkeys([self.cache, self.work])
+        self._locks = [_locked(folder, told=out if folder == self.work else folder) for folder in folders]
         self.identity = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()
         self.journal = self._open_journal()
         self._recorder = Recorder(out / "events.jsonl", events)
@@ -71,13 +61,15 @@ class Run:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.journal.close()
         self._recorder.close()
-        if isinstance(error, InputError) and self._made_work:
-            # Nothing was begun: what was refused leaves nothing behind.
+        begun = any(key.startswith("decide ") for key in self.journal.known)
+        if isinstance(error, InputError) and self._made_work and not begun:
+            # What was refused before any compute leaves nothing behind.
             shutil.rmtree(self.work, ignore_errors=True)
             (self.out / "events.jsonl").unlink(missing_ok=True)
             if self._made_out:
                 self.out.rmdir()
-        self._lock.close()
+        for lock in self._locks:
+            lock.close()
 
     def events(self, item: Event) -> None:
         """Hears an event: kept in OUT/events.jsonl and passed on. It is also the journal's sign of life."""
@@ -134,3 +126,24 @@ class Run:
         taken = [int(path.stem.rsplit("-", 1)[1]) for path in self.work.glob("journal-*.jsonl")]
         number = max(taken, default=0) + 1
         (self.work / "journal.jsonl").rename(self.work / f"journal-{number:03d}.jsonl")
+
+
+def _locked(folder: Path, *, told: Path) -> TextIO:
+    """The lock of a folder, held until it is closed or the process ends. told: the folder as the user named it.
+
+    Raises: InputError `build.folder`, `build.locked`.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = (folder / "lock").open("a+", encoding="utf-8")
+    except OSError as error:
+        raise InputError("build.folder", out=told, why=error.strerror or error) from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        raise InputError("build.locked", out=told, pid=lock.read().strip() or "unknown") from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock

@@ -28,6 +28,25 @@ def opinions(rows: int, seed: int) -> list[tuple[str, str]]:
     return made
 
 
+def stored(csv_file, folder):
+    """Rows read, split and stored as a build stores them: (dataset, splits, what `follow` takes besides the plan and threads)."""
+    from sartor import follow
+    from sartor.data import read, split, store
+
+    dataset = read.read(str(csv_file))
+    splits = split.split(dataset, target="label", task="classify")
+    store.save(dataset, splits, folder / "data")
+    made_of = {
+        "seed": 0,
+        "inputs": [{"name": column.name, "kind": column.kind} for column in dataset.schema.inputs],
+        "targets": {"label": "classify"},
+        "fingerprint": dataset.fingerprint,
+        "rule": splits.rule,
+        "versions": follow.versions(),
+    }
+    return dataset, splits, {"data": folder / "data", "cache": folder / "cache", "made_of": made_of}
+
+
 @pytest.fixture(scope="session")
 def opinions_csv(tmp_path_factory):
     """A CSV with a header, 400 rows, two classes."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,17 +24,21 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
 
 def run(bundle: Any, ctx: Any, *, runtime: str) -> dict[str, Any]:
     """Writes the graphs and compares them with the model on real rows. Returns what changes in `bundle.json`."""
+    rows = readable(ctx.examples("train").inputs, bundle.meta["inputs"], LOOKED_AT)
+    record = write(bundle, runtime, rows, ctx.folder)
+    # The server warms up on them: no value is one that every modality reads.
+    return {"form": "graphs", "runtime": record, "examples": rows[:EXAMPLES]}
+
+
+def write(bundle: Any, runtime: str, rows: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
+    """Writes the graphs of a bundle's model below `folder` and compares them with it on these rows; the runtime's record."""
     from sartor import model as models
 
     meta = bundle.meta
-    model = models.load(bundle.path).eval()
-    rows = readable(ctx.examples("train").inputs, meta["inputs"], LOOKED_AT)
     processor = leaves.load("backbone", meta["backbone"]["leaf"]).processor(bundle.path, meta["backbone"])
     # The shortest, the median and the longest: an exporter that bakes a length into the graph is right for one of them only.
     order = np.argsort(processor.length(rows), kind="stable")
     spread = [rows[i] for i in order[[0, len(order) // 2, -1]]]
-    record = leaves.load("runtime", runtime).write(
-        model, ctx.folder, sample=processor(spread), checks=[processor([row]) for row in spread]
-    )
-    # The server warms up on them: no value is one that every modality reads.
-    return {"form": "graphs", "runtime": record, "examples": rows[:EXAMPLES]}
+    model = models.load(bundle.path).eval()
+    checks = [processor([row]) for row in spread]
+    return leaves.load("runtime", runtime).write(model, folder, sample=processor(spread), checks=checks)  # type: ignore[no-any-return]

@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from conftest import stored
 
 from sartor import follow, predict
 from sartor.backbone import hub
-from sartor.data import read, split, store
 from sartor.errors import InputError
 from sartor.plan import Move, Plan
 
@@ -69,15 +69,12 @@ def checkpoint(family, folder, texts):
 @pytest.fixture(scope="module")
 def rows(opinions_csv, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows")
-    dataset = read.read(str(opinions_csv))
-    splits = split.split(dataset, target="label", task="classify")
-    store.save(dataset, splits, folder / "data")
-    return folder, dataset, splits
+    return stored(opinions_csv, folder)
 
 
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_a_checkpoint_of_every_family_is_tuned_exported_quantised_and_answers(family, rows, tmp_path):
-    folder, dataset, splits = rows
+    dataset, splits, settings = rows
     source = checkpoint(family, tmp_path / family, dataset.table.column("text").to_pylist())
     moves = [
         Move("start", {"backbone": str(source)}),
@@ -85,13 +82,7 @@ def test_a_checkpoint_of_every_family_is_tuned_exported_quantised_and_answers(fa
         Move("train", {"epochs": 1}),
         Move("export", {}),
     ]
-    made_of = {
-        "seed": 0,
-        "inputs": [{"name": "text", "kind": "text"}],
-        "targets": {"label": "classify"},
-        "fingerprint": dataset.fingerprint,
-    }
-    settings = {"data": folder / "data", "cache": tmp_path / "cache", "made_of": made_of, "threads": 2}
+    settings = settings | {"cache": tmp_path / "cache", "threads": 2}
     eight = follow.follow(Plan("q", (*moves, Move("quantise", {}))), **settings)
     exported = follow.follow(Plan(family, tuple(moves)), **settings)
     fused = follow.follow(Plan("f", (*moves, Move("quantise", {"precision": "float32"}))), **settings)

@@ -244,6 +244,23 @@ def test_a_need_for_a_class_that_is_not_there_is_refused(opinions_csv, tmp_path)
         )
 
 
+def test_a_backbone_that_is_not_there_is_said_before_any_compute(opinions_csv, tmp_path):
+    heard = []
+    with pytest.raises(InputError, match="nobody/nothing"):
+        sartor.build(
+            str(opinions_csv), target="label", backbone="nobody/nothing", out=tmp_path / "out", events=heard.append
+        )
+    assert "plan" not in {item["event"] for item in heard}
+    assert not (tmp_path / "out").exists()
+
+
+def test_training_time_is_that_of_the_build_so_far_for_every_candidate(built):
+    record = record_of(built[0])
+    told = [v["measured"] for c in record["candidates"] for v in c["values"] if v["name"] == "training_time"]
+    final = next(v["measured"] for v in record["values"] if v["name"] == "training_time")
+    assert 0 < told[0] < told[1] < final <= record["time"]["total_s"]
+
+
 def test_plan_says_what_would_be_done_and_trains_nothing(opinions_csv):
     done = run("plan", opinions_csv, "--target", "label", "--need", "accuracy >= 0.8", "--budget", "10m", "--json")
     told = json.loads(done.stdout)

@@ -6,10 +6,10 @@ import json
 
 import numpy as np
 import pytest
+from conftest import stored
 
 from sartor import bundle as bundles
 from sartor import follow, predict
-from sartor.data import read, split, store
 from sartor.errors import InputError
 from sartor.plan import Move, Plan
 from sartor.task import classify
@@ -32,18 +32,8 @@ PLANS = {
 def built(opinions_csv, tmp_path_factory):
     """Every plan followed once: (bundles by name, test examples, settings)."""
     folder = tmp_path_factory.mktemp("build")
-    dataset = read.read(str(opinions_csv))
-    splits = split.split(dataset, target="label", task="classify")
-    store.save(dataset, splits, folder / "data")
-    made_of = {
-        "seed": 0,
-        "inputs": [{"name": column.name, "kind": column.kind} for column in dataset.schema.inputs],
-        "targets": {"label": "classify"},
-        "fingerprint": dataset.fingerprint,
-        "rule": splits.rule,
-        "versions": follow.versions(),
-    }
-    settings = {"data": folder / "data", "cache": folder / "cache", "made_of": made_of, "threads": 2}
+    dataset, splits, settings = stored(opinions_csv, folder)
+    settings |= {"threads": 2}
     found = {name: follow.follow(Plan(name, tuple(moves)), **settings) for name, moves in PLANS.items()}
     return found, classify.examples(dataset, splits.test, "label"), settings
 

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import httpx
 import pytest
+from conftest import stored
 
 from sartor import bundle as bundles
 from sartor import follow, measure, predict
-from sartor.data import read, split, store
 from sartor.plan import Move, Plan
 from sartor.serve import MAX_BODY_BYTES
 from sartor.serve.app import MAX_ROWS
@@ -40,19 +40,9 @@ NEEDS = [
 def built(opinions_csv, tmp_path_factory):
     """A finished bundle with a name, examples and a report; and test rows."""
     folder = tmp_path_factory.mktemp("serve")
-    dataset = read.read(str(opinions_csv))
-    splits = split.split(dataset, target="label", task="classify")
-    store.save(dataset, splits, folder / "data")
-    made_of = {
-        "seed": 0,
-        "inputs": [{"name": column.name, "kind": column.kind} for column in dataset.schema.inputs],
-        "targets": {"label": "classify"},
-        "fingerprint": dataset.fingerprint,
-        "rule": splits.rule,
-        "versions": follow.versions(),
-    }
+    dataset, splits, settings = stored(opinions_csv, folder)
     moves = (Move("start", {"backbone": "ngram", "leaf": "ngram"}), Move("fit", {}), Move("export", {}))
-    made = follow.follow(Plan("ngram", moves), data=folder / "data", cache=folder / "cache", made_of=made_of, threads=1)
+    made = follow.follow(Plan("ngram", moves), **settings, threads=1)
     rows = list(classify.examples(dataset, splits.test, "label").inputs)
     with bundles.writing(folder / NAME) as target:
         shutil.copytree(made.path, target, dirs_exist_ok=True)

@@ -45,6 +45,28 @@ def test_the_lock_goes_with_the_run(tmp_path):
         pass
 
 
+def test_a_cache_serves_one_build_at_a_time(tmp_path):
+    shared = tmp_path / "shared"
+    with Run(tmp_path / "one", identity={}, cache=shared), pytest.raises(InputError, match=r"at work in .*shared"):
+        Run(tmp_path / "two", identity={}, cache=shared)
+    assert not (tmp_path / "two").exists()
+    with Run(tmp_path / "two", identity={}, cache=tmp_path / "shared"):
+        pass
+
+
+def test_what_was_computed_stays_when_something_is_refused_later(tmp_path):
+    def refused():
+        with Run(tmp_path / "out", identity={}) as run:
+            run.once("decide ngram", lambda: True)
+            run.once("measured ngram", lambda: 7)
+            raise InputError("needs.no-data")
+
+    with pytest.raises(InputError):
+        refused()
+    with Run(tmp_path / "out", identity={}) as run:
+        assert run.once("measured ngram", lambda: 8) == 7
+
+
 def test_a_folder_that_cannot_be_written_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="Nothing can be written"):
