@@ -47,13 +47,15 @@ class Book:
     """The rows of one benchmark.
 
     sources: the script and what else decides its figures, beside the source of Sartor that decides what a build computes.
-    columns: title -> the cell of a row's values. folder: where NAME.jsonl stands.
+    columns: title -> the cell of a row's values. folder: where NAME.jsonl stands. parts: where the figures are not those of
+    whole builds, the files of Sartor that run inside their clock; they take the place of all that decides a build.
     """
 
     name: str
     sources: tuple[Path, ...]
     columns: Mapping[str, Callable[[Row], Any]] = field(default_factory=dict)
     folder: Path = RESULTS
+    parts: tuple[Path, ...] = ()
 
     @property
     def file(self) -> Path:
@@ -62,8 +64,8 @@ class Book:
     @property
     def code(self) -> str:
         """sha256 over everything that decides a figure: Sartor's source, the script's, and the libraries that compute."""
-        digest = hashlib.sha256(source_digest().encode())
-        for path in (Path(__file__), *self.sources):
+        digest = hashlib.sha256(b"" if self.parts else source_digest().encode())
+        for path in (Path(__file__), *self.sources, *self.parts):
             digest.update(path.name.encode() + path.read_bytes())
         digest.update(json.dumps(follow.versions(), sort_keys=True).encode())
         return digest.hexdigest()
@@ -124,9 +126,17 @@ class Book:
         return text
 
 
-def book(name: str, script: str, *sources: Path, columns: Mapping[str, Callable[[Row], Any]], short: bool) -> Book:
+def book(
+    name: str,
+    script: str,
+    *sources: Path,
+    columns: Mapping[str, Callable[[Row], Any]],
+    short: bool,
+    parts: Iterable[str] = (),
+) -> Book:
     """The book of a script. short: the run is cut short by an option, so its rows are kept apart and never published."""
-    return Book(name, (Path(script), *sources), columns, OUT / "results" if short else RESULTS)
+    files = tuple(ROOT / "sartor" / part for part in parts)
+    return Book(name, (Path(script), *sources), columns, OUT / "results" if short else RESULTS, files)
 
 
 def write_section(docs: Path, name: str, body: str) -> None:

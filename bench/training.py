@@ -28,6 +28,18 @@ from bench import record
 from bench.record import Book, Row
 
 SEEDS, EPOCHS = (0, 1, 2), 3
+# What decides the length of the inputs, the weights that training begins with, its schedule, and the work of every step.
+PARTS = (
+    "backbone/hub.py",
+    "data/batch.py",
+    "hardware.py",
+    "loop.py",
+    "model.py",
+    "step/fit.py",
+    "step/start.py",
+    "step/train.py",
+    "task/classify.py",
+)
 LINE, PROBE = "the line", "probe"
 PROBE_ROWS = 768
 PROBE_FLAGS = tuple(
@@ -72,7 +84,7 @@ def main() -> None:
     if importlib.util.find_spec("accelerate") is None:
         raise SystemExit("bench.training: the Trainer needs accelerate; run: pip install 'accelerate>=1.1'")
     short = given.rows is not None or given.epochs != EPOCHS
-    book = record.book("training", __file__, columns={}, short=short)
+    book = record.book("training", __file__, columns={}, short=short, parts=PARTS)
     suffix = f" ({given.epochs} epochs, {given.rows or 'all'} rows)" if short else ""
     with tempfile.TemporaryDirectory(dir=_made(record.OUT)) as folder:
         job = {"data": str(_store(given.data / "sst2", Path(folder), given.rows)), "epochs": given.epochs}

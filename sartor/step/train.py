@@ -12,6 +12,7 @@ from sartor.step.fit import BATCH_UNITS
 
 TAKES = ("weights",)
 GIVES = "weights"
+UNEVEN = 10.0  # rows of the largest class over those of the smallest, from which on classes are weighed
 
 
 def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
@@ -21,6 +22,12 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
     if "label_smoothing" not in arguments:
         ctx.note(
             why_label_smoothing="0.1: validation accuracy was .003 to .008 higher with it on three data sets (docs/log.md)"
+        )
+    uneven = _unevenness(ctx)
+    if "balance" not in arguments and uneven >= UNEVEN:
+        ctx.note(
+            why_balance=f"the largest class has {uneven:.0f} times the rows of the smallest: weights raised macro F1 "
+            "by .003 to .021 on such data, and cost no accuracy (docs/log.md)"
         )
     epochs = int(arguments.get("epochs", 3))
     return {
@@ -35,7 +42,7 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
         # The rate falls until the last step, and few rows make many epochs and a coarse score: half of them may go by without a better one.
         "patience": max(2, -(-epochs // 2)),
         "label_smoothing": 0.1,
-        "balance": False,
+        "balance": uneven >= UNEVEN,
         "embeddings": False,
         "bf16": has_bf16(),
         **arguments,
@@ -127,6 +134,16 @@ def hold_embeddings(body: Any) -> int:
     for table in tables:
         table.requires_grad_(False)
     return sum(table.numel() for table in tables)
+
+
+def _unevenness(ctx: Any) -> float:
+    """The largest class's rows over the smallest's, of the target where they are furthest apart; 1 without classes."""
+    found = [1.0]
+    for target, task in ctx.targets.items():
+        counts = leaves.load("task", task).learn(ctx.examples("train").targets[target]).get("counts", [])
+        if len(counts) > 1:
+            found.append(max(counts) / max(1, min(counts)))
+    return max(found)
 
 
 def _class_weights(spec: dict[str, Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -51,6 +52,22 @@ def test_a_row_is_made_again_when_the_script_changed_and_again_stands_when_it_is
     assert len(book.file.read_text().splitlines()) == 2
     book.sources[0].write_text(before)
     assert book.once("a", 0, never) == first
+
+
+def test_a_row_of_a_part_of_sartor_stands_until_that_part_changes(book, tmp_path, monkeypatch):
+    part = tmp_path / "part.py"
+    part.write_text("rate = 1\n")
+    narrow = replace(book, parts=(part,))
+    narrow.once("a", 0, lambda: {"figure": 1})
+    monkeypatch.setattr(record, "source_digest", lambda: "other")
+    assert len(narrow.rows()) == 1
+    part.write_text("rate = 2\n")
+    assert narrow.rows() == []
+
+
+@pytest.mark.parametrize("name", training.PARTS)
+def test_the_parts_that_training_is_timed_by_are_there(name):
+    assert (record.ROOT / "sartor" / name).is_file()
 
 
 @pytest.mark.parametrize(

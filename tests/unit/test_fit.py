@@ -134,8 +134,22 @@ def test_held_embeddings_stay_while_the_rest_of_the_body_trains():
 
 def test_given_sizes_of_training_stay_and_the_others_are_resolved():
     told = {}
-    ctx = SimpleNamespace(note=told.update)
+    ctx = SimpleNamespace(note=told.update, targets={})
     assert train.resolve({"epochs": 1, "label_smoothing": 0.0}, ctx)["label_smoothing"] == 0.0
     assert not told
     assert train.resolve({}, ctx)["label_smoothing"] == 0.1
     assert "why_label_smoothing" in told
+
+
+@pytest.mark.parametrize(("rare", "weighed"), [(5, True), (6, False)])
+def test_classes_are_weighed_where_one_is_ten_times_as_large_as_another(rare, weighed):
+    labels = ["usual"] * 50 + ["rare"] * rare
+    told = {}
+    ctx = SimpleNamespace(
+        note=told.update,
+        targets={"label": "classify"},
+        examples=lambda split: SimpleNamespace(targets={"label": labels}),
+    )
+    assert train.resolve({}, ctx)["balance"] is weighed
+    assert ("why_balance" in told) is weighed
+    assert train.resolve({"balance": not weighed}, ctx)["balance"] is not weighed
