@@ -18,10 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sartor import leaves
+from sartor.data import near
 from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity
 from sartor.data.split import row_keys
 
-MOST_ROWS = 1_000  # that a finding names
+MOST_ROWS = 1_000  # lines or classes that the details of a finding name
 SAMPLE = 20_000  # values that a modality looks at, and texts that are searched for the names of their labels
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
@@ -40,6 +41,7 @@ def audit(dataset: Dataset, *, target: str, task: str, seed: int = 0) -> list[Fi
     found += _duplicates(dataset, keys, labels, usable)
     found += _conflicts(dataset, keys, labels, usable)
     found += _leaks(dataset, keys, labels, usable)
+    found += _near(dataset, keys, labels, usable)
     learning = usable & np.isin(dataset.part, [-1, PARTS.index("train")])
     if any(column.kind == "label" for column in dataset.schema.targets):
         found += _lonely_classes(labels, learning)
@@ -214,6 +216,78 @@ def _leaks(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.ndarr
             )
         )
     return found
+
+
+def _near(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.ndarray) -> list[Finding]:
+    """Inputs that differ from another by a few characters, in one part and across parts that judge."""
+    alike = near.groups(dataset, np.flatnonzero(usable), keys)
+    repeats: list[int] = []
+    earlier: dict[int, int] = {}
+    torn = 0
+    for rows in alike:
+        parts = dataset.part[rows]
+        for part in np.unique(parts):
+            of_part = rows[parts == part]
+            fresh = of_part[np.unique(keys[of_part], return_index=True)[1]]
+            fresh.sort()
+            repeats += fresh[1:].tolist()
+            earlier |= dict.fromkeys(fresh[1:].tolist(), int(fresh[0]))
+            torn += int((labels.codes[fresh[1:]] != labels.codes[fresh[0]]).sum())
+    found = []
+    if repeats:
+        repeats.sort()
+        share, example = len(repeats) / max(1, int(usable.sum())), repeats[0]
+        found.append(
+            Finding(
+                code="audit.near-duplicate",
+                severity="warning" if share > 0.05 else "note",
+                message=f"{_rows(len(repeats))} ({share:.1%}) {'is' if len(repeats) == 1 else 'are'} nearly the same as an earlier row of the "
+                f"same part"
+                + (f", {torn:,} of them under another label" if torn else "")
+                + f": {_where(dataset, example)}, "
+                f"{_show(dataset, example)}, and {_where(dataset, earlier[example])}, {_show(dataset, earlier[example])}.",
+                advice="They count nearly double. Where they come from templates or from one event, give its column as --group, so that "
+                "they stay on one side of a split.",
+                count=len(repeats),
+                rows=tuple(repeats),
+                details={"share": share, "other_label": torn},
+            )
+        )
+    for seen, judged in (("train", "test"), ("train", "valid"), ("valid", "test")):
+        if {seen, judged} <= set(dataset.given_parts):
+            found += _near_leak(dataset, keys, alike, seen, judged)
+    return found
+
+
+def _near_leak(dataset: Dataset, keys: np.ndarray, alike: list[np.ndarray], seen: str, judged: str) -> list[Finding]:
+    leaked: dict[int, int] = {}
+    twins: set[int] = set()
+    for rows in alike:
+        before, after = (rows[dataset.part[rows] == PARTS.index(name)] for name in (seen, judged))
+        close = before[
+            ~np.isin(keys[before], keys[after])
+        ]  # those that are exactly the same have a finding of their own
+        if len(close) and len(after):
+            leaked |= dict.fromkeys(after.tolist(), int(close[0]))
+            twins |= set(close.tolist())
+    if not leaked:
+        return []
+    total = int((dataset.part == PARTS.index(judged)).sum())
+    example = min(leaked)
+    share = len(leaked) / total
+    return [
+        Finding(
+            code="audit.near-leak" if (seen, judged) == ("train", "test") else f"audit.near-leak-{seen}-{judged}",
+            severity="warning" if judged == "test" and share > 0.01 else "note",
+            message=f"{len(leaked):,} of the {total:,} {judged} rows ({share:.1%}) are nearly the same as a row of {seen}: "
+            f"{_where(dataset, example)}, {_show(dataset, example)}, and {_where(dataset, leaked[example])}, "
+            f"{_show(dataset, leaked[example])}.",
+            advice=f"A score on these rows shows memory more than skill. `sartor audit --fix` takes their twins out of {seen}.",
+            count=len(leaked),
+            rows=tuple(sorted(leaked)),
+            details={"seen": seen, "judged": judged, "share": share, "twins": sorted(twins)},
+        )
+    ]
 
 
 def _first_code(rows: np.ndarray, before: np.ndarray, keys: np.ndarray, labels: _Labels) -> np.ndarray:
@@ -437,15 +511,21 @@ def _spaced(texts: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def _by_modality(dataset: Dataset, column: Column, rng: np.random.Generator) -> list[Finding]:
+    leaf = leaves.load("modality", column.kind)
     rows = _sample(np.arange(len(dataset)), SAMPLE, rng)
     values = Rows(dataset.table, [column.name], rows).column(column.name)
-    found: list[Finding] = leaves.load("modality", column.kind).audit(column.name, values, rows.tolist())
-    if len(rows) == len(dataset):
-        return found
-    note = f"(Of {SAMPLE:,} rows that were looked at.)"
-    return [
-        replace(item, message=f"{item.message} {note}", details={**item.details, "looked_at": SAMPLE}) for item in found
-    ]
+    found: list[Finding] = leaf.audit(column.name, values, rows.tolist())
+    if len(rows) < len(dataset):
+        note = f"(Of {SAMPLE:,} rows that were looked at.)"
+        found = [
+            replace(item, message=f"{item.message} {note}", details={**item.details, "looked_at": SAMPLE})
+            for item in found
+        ]
+    if hasattr(leaf, "flaws"):
+        batches = dataset.table.select([column.name]).to_batches(max_chunksize=8192)
+        every = (value for batch in batches for value in batch.column(0).to_pylist())
+        found += leaf.flaws(column.name, every, range(len(dataset)))
+    return found
 
 
 def _sample(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
@@ -453,7 +533,7 @@ def _sample(rows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray
 
 
 def _named(rows: np.ndarray) -> tuple[int, ...]:
-    return tuple(int(row) for row in rows[:MOST_ROWS])
+    return tuple(rows.tolist())
 
 
 def _where(dataset: Dataset, row: int) -> str:

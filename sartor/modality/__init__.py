@@ -14,7 +14,12 @@ from sartor.data.dataset import Finding
 
 
 class Modality(Protocol):
-    """One kind of column."""
+    """One kind of column.
+
+    A leaf may also have `sketch(values, size) -> (MinHash signatures [n, size] uint32, enough [n bool])` with
+    `likeness(one, other) -> 0 to 1`, from which near-duplicates are found, `flaws(column, values, rows) -> list[Finding]`, an audit of every value where `audit` sees a sample, and
+    `mend(value) -> (value, what was done)`, which takes out of a value what is surely wrong in it.
+    """
 
     EXPECTS: str  # what a value must be, for error messages: "text"
     WIDGET: str  # the form control on the page: "textarea", "number", "file:image/*", …

@@ -10,12 +10,13 @@ import html
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from sartor.data import characters, personal
 from sartor.data.dataset import Finding
 from sartor.errors import RowError
 
@@ -277,9 +278,137 @@ def audit(column: str, values: Sequence[Any], rows: Sequence[int]) -> list[Findi
     return findings
 
 
+def flaws(column: str, values: Iterable[Any], rows: Sequence[int]) -> list[Finding]:
+    """Personal data, and characters that no one meant to write."""
+    personal_rows: dict[str, list[int]] = {}
+    odd_rows: dict[str, list[int]] = {}
+    for value, row in zip(values, rows, strict=True):
+        if not value:
+            continue
+        for kind in {kind for kind, _, _ in personal.find(value)}:
+            personal_rows.setdefault(kind, []).append(row)
+        for what in characters.find(value):
+            odd_rows.setdefault(what, []).append(row)
+    found = []
+    if personal_rows:
+        held = sorted({row for kind_rows in personal_rows.values() for row in kind_rows})
+        told = ", ".join(f"{kind} in {len(kind_rows):,}" for kind, kind_rows in sorted(personal_rows.items()))
+        found.append(
+            Finding(
+                code="audit.personal",
+                severity="warning",
+                message=f"{len(held):,} {'text' if len(held) == 1 else 'texts'} in {column!r} may hold personal data: {told}.",
+                advice="A model can repeat what it was trained on, and the report shows mistakes. `sartor audit --fix` masks them.",
+                count=len(held),
+                rows=tuple(held),
+                details={
+                    "column": column,
+                    "kinds": {kind: len(kind_rows) for kind, kind_rows in personal_rows.items()},
+                },
+            )
+        )
+    for what, held in sorted(odd_rows.items()):
+        code, why, advice = _ODD[what]
+        found.append(
+            Finding(
+                code=code,
+                severity="warning" if len(held) > 0.01 * len(rows) else "note",
+                message=f"{len(held):,} {'text' if len(held) == 1 else 'texts'} in {column!r} {'holds' if len(held) == 1 else 'hold'} {why}.",
+                advice=advice,
+                count=len(held),
+                rows=tuple(held),
+                details={"column": column},
+            )
+        )
+    return found
+
+
+_ODD = {
+    "mojibake": (
+        "audit.mojibake",
+        "text that was decoded in the wrong way, such as 'Ã©' for 'é'",
+        "Read the source as UTF-8. `sartor audit --fix` decodes what is certain.",
+    ),
+    "lost characters": (
+        "audit.lost-characters",
+        "characters that were replaced for good when they were decoded (U+FFFD, 锟斤拷)",
+        "Export these rows again from their source: nothing can be mended here.",
+    ),
+    "control characters": (
+        "audit.control-characters",
+        "control characters",
+        "Remove them; `sartor audit --fix` does.",
+    ),
+    "hidden characters": (
+        "audit.hidden-characters",
+        "characters that cannot be seen (zero-width, direction marks), so that texts that look alike differ",
+        "Remove them; `sartor audit --fix` does.",
+    ),
+}
+
+
+def mend(value: str) -> tuple[str, list[str]]:
+    """The text without what is surely wrong in it, and what was done: characters as they were meant, personal data masked."""
+    reasons = sorted(characters.find(value) - {"lost characters"})
+    mended = characters.mend(value) if reasons else value
+    if personal.find(mended):
+        return personal.mask(mended), [*reasons, "personal data"]
+    return mended, reasons
+
+
 def key(value: Any) -> str:
     """Unicode-normalised (NFKC), lower case, runs of white space as one space."""
     return " ".join(unicodedata.normalize("NFKC", value or "").lower().split())
+
+
+PIECE, DENSE_PIECE = 4, 2  # characters of a shingle; of scripts without spaces
+LEAST_PIECES = 12  # shorter texts are the same or they are not
+
+
+def sketch(values: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray]:
+    """MinHash signatures of texts [n, size] uint32 over their shingles, and which texts have shingles enough for one [n bool]."""
+    rng = np.random.default_rng(0)
+    factors = rng.integers(1, 2**63, size, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+    keys = [key(value or "") for value in values]
+    points = [np.frombuffer(text.encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64) for text in keys]
+    hashes = [
+        _shingles(point, DENSE_PIECE if _has_cjk(text) else PIECE) for point, text in zip(points, keys, strict=True)
+    ]
+    lengths = np.array([len(each) for each in hashes], dtype=np.int64)
+    enough = lengths >= LEAST_PIECES
+    found = np.full((len(keys), size), np.iinfo(np.uint32).max, dtype=np.uint32)
+    if not enough.any():
+        return found, enough
+    kept = np.flatnonzero(enough)
+    every = np.concatenate([hashes[i] for i in kept])
+    starts = np.concatenate([[0], np.cumsum(lengths[kept])[:-1]])
+    for number, factor in enumerate(factors):
+        mixed = ((every * factor) >> np.uint64(32)).astype(np.uint32)
+        found[kept, number] = np.minimum.reduceat(mixed, starts)
+    return found, enough
+
+
+def likeness(one: Any, other: Any) -> float:
+    """The share of common shingles of two texts (Jaccard), from 0 to 1."""
+    dense = _has_cjk(str(one)) or _has_cjk(str(other))
+    sides = [_pieces(key(value), DENSE_PIECE if dense else PIECE) for value in (one, other)]
+    return len(sides[0] & sides[1]) / max(1, len(sides[0] | sides[1]))
+
+
+def _pieces(text: str, length: int) -> set[str]:
+    return {text[begin : begin + length] for begin in range(len(text) - length + 1)}
+
+
+def _shingles(points: np.ndarray, length: int) -> np.ndarray:
+    """A well-mixed hash of every run of so many code points [m] uint64."""
+    if len(points) < length:
+        return np.empty(0, dtype=np.uint64)
+    hashed = np.zeros(len(points) - length + 1, dtype=np.uint64)
+    for place in range(length):
+        hashed = hashed * np.uint64(0x100000001B3) + points[place : len(points) - length + 1 + place]
+    hashed ^= hashed >> np.uint64(31)
+    hashed *= np.uint64(0x9E3779B97F4A7C15)
+    return np.asarray(hashed ^ (hashed >> np.uint64(29)), dtype=np.uint64)
 
 
 def parts(value: str) -> list[tuple[int, int]]:
@@ -323,7 +452,9 @@ def language(text: str) -> str:
 
 
 def _has_cjk(text: str) -> bool:
-    return any("\u3040" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7af" for character in text)
+    return not text.isascii() and any(
+        "\u3040" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7af" for character in text
+    )
 
 
 def _thin(values: Sequence[Any], most: int) -> Sequence[Any]:

@@ -43,7 +43,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_clean_data_has_no_findings(path: Path) -> None:
-    assert found(read(write(path, clean_rows()))) == {}
+    # Ten rows of each text differ by the number of a customer alone: that is told, and is all.
+    assert set(found(read(write(path, clean_rows())))) == {"audit.near-duplicate"}
 
 
 def test_unreadable_rows_are_counted_with_file_and_line(path: Path) -> None:
@@ -187,8 +188,9 @@ def test_findings_come_worst_first_and_hold_no_control_characters(path: Path) ->
     assert not any(character < " " for finding in findings for character in finding.message)
 
 
-def test_a_finding_names_at_most_a_thousand_rows(path: Path) -> None:
+def test_a_finding_knows_every_row_and_the_record_names_a_thousand(path: Path) -> None:
     rows = clean_rows() + [["again and again", "parcel"]] * 1500
     finding = found(read(write(path, rows)))["audit.duplicate"]
     assert finding.count == 1499
-    assert len(finding.rows) == 1000
+    assert len(finding.rows) == 1499
+    assert len(finding.as_dict()["rows"]) == 1000
