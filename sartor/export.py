@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from sartor import bundle as bundles
@@ -16,11 +18,12 @@ UNPROVEN = ("report.json", "report.html", "README.md")  # they speak of the grap
 def deploy(path: Path | str, target: Path) -> Bundle:
     """Copies what is deployed: enough to serve the same answers.
 
-    Raises: InputError `bundle.*`, `export.exists`.
+    Raises: InputError `bundle.*`, `export.exists`, `export.folder`, `build.inside`.
     """
     bundle = bundles.load(path)
-    _free(target)
-    bundles.copy_deployed(bundle, target)
+    _check_free(target)
+    with _writable(target):
+        bundles.copy_deployed(bundle, target)
     return bundles.load(target)
 
 
@@ -32,10 +35,10 @@ def to_runtime(path: Path | str, runtime: str, target: Path) -> Bundle:
     """
     bundle = bundles.load(path)
     leaves.load("runtime", runtime)
-    _free(target)
+    _check_free(target)
     if not (bundle.path / "model.safetensors").is_file():
         raise InputError("export.no-weights", path=path)
-    with bundles.writing(target) as folder:
+    with _writable(target), bundles.writing(target) as folder:
         graphs = [name for name in bundle.manifest["files"] if name.startswith("runtime/")]
         bundles.link(bundle, folder, leave=["bundle.json", *UNPROVEN, *graphs])
         record = export.write(bundle, runtime, bundle.meta["examples"], folder)
@@ -43,6 +46,17 @@ def to_runtime(path: Path | str, runtime: str, target: Path) -> Bundle:
     return bundles.load(target)
 
 
-def _free(target: Path) -> None:
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InputError("export.exists", path=target)
+def _check_free(target: Path) -> None:
+    with _writable(target):
+        if target.exists() and (not target.is_dir() or any(target.iterdir())):
+            raise InputError("export.exists", path=target)
+    if (bundle := bundles.around(target)) is not None:
+        raise InputError("build.inside", out=target, bundle=bundle)
+
+
+@contextmanager
+def _writable(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise InputError("export.folder", path=target, why=error.strerror or error) from error

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sartor import leaves
-from sartor.errors import InputError
+from sartor import checkpoint, leaves
+from sartor.errors import InputError, near
 
 
 @dataclass(frozen=True)
@@ -40,11 +42,13 @@ class Plan:
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Plan:
         """The plan that `as_dict` wrote, as in `plan.json`."""
-        moves = tuple(Move(m["step"], dict(m.get("arguments", {})), m.get("reason", "")) for m in data["steps"])
+        moves = tuple(Move(m["step"], dict(m.get("arguments", {})), str(m.get("reason", ""))) for m in data["steps"])
+        if not all(isinstance(move.step, str) for move in moves):
+            raise TypeError("the name of a step is not a text")
         return Plan(str(data.get("name", "given")), moves, str(data.get("reason", "")))
 
-    def check(self) -> None:
-        """Refuses a list whose forms do not chain.
+    def check(self) -> str:
+        """Refuses a list whose forms do not chain; the form that it ends with.
 
         Raises: InputError `leaf.unknown`, `plan.forms`.
         """
@@ -55,6 +59,48 @@ class Plan:
                 takes = " or ".join(repr(name) for name in step.TAKES)
                 raise InputError("plan.forms", step=move.step, takes=takes, gives=form)
             form = step.GIVES
+        return form
+
+    def check_given(self) -> None:
+        """Refuses what only a plan that somebody wrote can get wrong: what its steps are given, and where it ends.
+
+        Raises: InputError as `check`, `plan.argument`, `plan.argument-unknown`, `plan.unfinished`, `backbone.*`.
+        """
+        gives = self.check()
+        for move in self.moves:
+            _check_arguments(move)
+        if gives != "graphs":
+            raise InputError("plan.unfinished", gives=repr(gives) if gives else "no step at all")
+
+
+_KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
+
+
+def _check_arguments(move: Move) -> None:
+    """Those that the step names in its signature; what it takes beside them it checks itself."""
+    parameters = inspect.signature(leaves.load("step", move.step).run).parameters
+    named = {name: one for name, one in parameters.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
+    open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    for name, value in move.arguments.items():
+        if name not in named and not open_ended:
+            known = ", ".join(named) or "nothing"
+            raise InputError("plan.argument-unknown", step=move.step, name=name, near=near(name, named), known=known)
+        kind = str(named[name].annotation) if name in named else ""
+        wrong = kind in _KINDS and (not isinstance(value, _KINDS[kind]) or (isinstance(value, bool) and kind != "bool"))
+        if wrong or (isinstance(value, float) and not math.isfinite(value)):
+            raise InputError(
+                "plan.argument", step=move.step, name=name, expected=kind or "a finite number", found=value
+            )
+    if "backbone" in named:
+        ref, leaf = move.arguments.get("backbone"), str(move.arguments.get("leaf", "hub"))
+        if ref is None:
+            expected = "the name of a backbone"
+            raise InputError("plan.argument", step=move.step, name="backbone", expected=expected, found=ref)
+        leaves.load("backbone", leaf)
+        if leaf == "hub":
+            checkpoint.config_of(str(ref))
+    if "runtime" in move.arguments:
+        leaves.load("runtime", str(move.arguments["runtime"]))
 
 
 def keys(plan: Plan, *, made_of: Mapping[str, Any]) -> list[str]:

@@ -39,11 +39,18 @@ class Run:
     ) -> None:
         """identity: what makes this the same build when it is started again.
 
-        Raises: InputError `build.not-empty`, `build.locked`, `build.folder`.
+        Raises: InputError `build.not-empty`, `build.inside`, `build.locked`, `build.folder`.
         """
+        if (bundle := bundles.around(out)) is not None:
+            raise InputError("build.inside", out=out, bundle=bundle)
         self.out, self.work, self.budget_s = out, out / WORK, budget_s
-        self._made_out, self._made_work = not out.exists(), not self.work.exists()
-        if out.is_dir() and any(out.iterdir()) and not self.work.is_dir() and not (out / bundles.MANIFEST).is_file():
+        # `os.path.exists` says no to a name that is too long, where a Path raises; making the folder says why.
+        self._made_out, self._made_work = not os.path.exists(out), not os.path.exists(self.work)
+        try:
+            foreign = os.path.isdir(out) and any(out.iterdir())
+        except OSError as error:
+            raise InputError("build.folder", out=out, why=error.strerror or error) from None
+        if foreign and not self.work.is_dir() and not (out / bundles.MANIFEST).is_file():
             raise InputError("build.not-empty", out=out)
         self.cache = cache or self.work
         # A cache that several builds use is one build's at a time: what looks left behind may be another's half-written work.

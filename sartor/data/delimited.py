@@ -23,6 +23,7 @@ from sartor.errors import InputError
 MAX_CELL = 16 << 20  # characters in one cell
 MAX_LINE = 64 << 20  # characters in one line; a file without line ends is not a table
 SAMPLE_LINES = 2_000
+_TOO_LONG = f"a line of more than {MAX_LINE:,} characters: a table ends each row with a line end"
 
 _DELIMITERS = (",", "\t", ";", "|")
 _OWN = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": "\t"}
@@ -44,13 +45,19 @@ _MAGIC = {
     b"PAR1": "Parquet: name the file .parquet",
     b"\x1f\x8b": "gzip: name the file .gz",
     b"\xd0\xcf\x11\xe0": "an old Office document: save the sheet as CSV (UTF-8)",
-    b"\x89PNG": "an image",
-    b"\xff\xd8\xff": "an image",
-    b"GIF8": "an image",
-    b"%PDF": "a PDF",
+    b"\x89PNG": "an image, and only tables and texts can be read in this version",
+    b"\xff\xd8\xff": "an image, and only tables and texts can be read in this version",
+    b"GIF8": "an image, and only tables and texts can be read in this version",
+    b"%PDF": "a PDF: copy its table into a CSV (UTF-8)",
+    **dict.fromkeys(
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "a pickle, which can run code when it is opened and is never read: save the table as Parquet or CSV",
+    ),
     b"SQLite format 3": "a database: export the table as CSV",
     b"ARROW1": "Arrow: save it as Parquet",
 }
+
+_AS_TEXT = "if it is a table, save it as CSV (UTF-8), JSON Lines or Parquet"
 
 
 @dataclass(frozen=True)
@@ -108,6 +115,8 @@ def sniff(file: File, *, header: Sequence[str] | None = None) -> Dialect:
     if first is None or (not sample and dialect.delimiter is None):
         raise InputError("data.empty", path=file.name)
     names = tuple(cell.strip() for cell in first.cells)
+    if any(map(_escaped, names)):
+        _refuse(file, f"its first line is not valid {encoding.codec}, as the other lines are")
     if len(first.cells) != dialect.width:
         if len(first.cells) > 1 and _name_like(names) and not _repeats(names, sample):
             raise InputError("data.header-width", path=file.name, names=len(names), cells=dialect.width)
@@ -130,7 +139,7 @@ def rows(file: File, dialect: Dialect) -> Iterator[Row]:
     for row in stream:
         if not row.fault and len(row.cells) != dialect.width:
             row = Row(row.line, row.cells, f"has {len(row.cells)} cells where {dialect.width} are expected")
-        elif dialect.header and not row.fault and tuple(map(str.strip, row.cells)) == dialect.header:
+        elif dialect.header and not row.fault and tuple(map(_bare, row.cells)) == dialect.header:
             row = Row(row.line, row.cells, "repeats the header")
         elif not row.fault and dialect.encoding.damaged and any(_escaped(cell) for cell in row.cells):
             row = Row(row.line, row.cells, f"is not valid {dialect.encoding.codec}")
@@ -172,10 +181,11 @@ def find_encoding(file: File) -> Encoding:
                 found = _whole(file, (codec,))
                 if found is not None:
                     return found
-        raise InputError("data.binary", path=file.name, found="bytes that no text has")
+        line = head.count(b"\n", 0, head.index(b"\x00")) + 1
+        raise InputError("data.binary", path=file.name, found=f"a zero byte in line {line}: {_AS_TEXT}")
     control = sum(head.count(bytes([code])) for code in (*range(1, 7), *range(14, 27)))
     if control > 0.01 * len(head):
-        raise InputError("data.binary", path=file.name, found="control characters")
+        raise InputError("data.binary", path=file.name, found=f"control characters: {_AS_TEXT}")
     found = _whole(file, ("utf-8",))
     if found is not None:
         return found
@@ -230,10 +240,15 @@ def is_header(names: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
     return 2 * known >= len(filled)
 
 
+def _bare(cell: str) -> str:
+    """A cell without white space around it, and without the mark that a file begins with which was appended to another."""
+    return cell.strip().removeprefix("\ufeff").strip()
+
+
 def _repeats(names: Sequence[str], body: Sequence[Row]) -> bool:
     """Whether a cell of the first row is a value that its column has again and again, as a class has."""
     # Files that were pasted together repeat their whole header; that proves nothing.
-    others = [cells for row in body if (cells := tuple(cell.strip() for cell in row.cells)) != tuple(names)]
+    others = [cells for row in body if (cells := tuple(map(_bare, row.cells))) != tuple(names)]
     return any(name and any(len(cells) > i and cells[i] == name for cells in others) for i, name in enumerate(names))
 
 
@@ -499,5 +514,5 @@ def lines(file: File, encoding: Encoding) -> Iterator[str]:
     with file.open() as raw, io.TextIOWrapper(raw, encoding.codec, encoding.errors, newline="") as text:
         while line := text.readline(MAX_LINE):
             if len(line) == MAX_LINE and not line.endswith(("\n", "\r")):
-                raise InputError("data.binary", path=file.name, found=f"a line of more than {MAX_LINE:,} characters")
+                raise InputError("data.binary", path=file.name, found=_TOO_LONG)
             yield line

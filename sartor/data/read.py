@@ -6,8 +6,10 @@ where there is a cache. Whatever a label was in its file, here it is text.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import lzma
 import os
 import shutil
 import uuid
@@ -30,6 +32,7 @@ from sartor.data.source import Piece, find
 from sartor.data.table import MAX_COLUMNS, Batch, Table, name_of, open_piece
 from sartor.errors import InputError
 
+_BROKEN = (zlib.error, lzma.LZMAError, EOFError, zipfile.BadZipFile, NotImplementedError, pa.ArrowException)
 Roles = Callable[[pa.Table], tuple[Schema, str]]  # `infer`, with what the user asked for
 
 
@@ -97,9 +100,18 @@ def _told(source: Any) -> Iterator[None]:
     """Whatever a broken file makes a library raise, as a message of ours."""
     try:
         yield
-    except (zlib.error, EOFError, zipfile.BadZipFile, pa.ArrowInvalid, OSError) as error:
-        raise InputError("data.broken", path=_describe(source), reason=f"{type(error).__name__}: {error}") from error
-    except UnicodeDecodeError as error:
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
+            raise  # of the cache: nothing is wrong with the source
+        if error.errno is not None and not isinstance(error, pa.ArrowException):
+            raise InputError("data.system", path=_describe(source), reason=error.strerror) from error
+        raise InputError("data.broken", path=_describe(source), reason=error) from error
+    except _BROKEN as error:
+        reason = str(error).strip().rstrip(".") or "it ends too early"
+        raise InputError("data.broken", path=_describe(source), reason=reason) from error
+    except RecursionError as error:
+        raise InputError("data.broken", path=_describe(source), reason="it is nested too deep") from error
+    except UnicodeError as error:
         raise InputError("data.encoding", path=_describe(source), reason=str(error)) from error
 
 
@@ -150,7 +162,13 @@ def _read(pieces: Sequence[Piece], spill: Path | None, roles: Roles) -> _Rows:
         if bad > count:
             first = set_aside[before]
             raise InputError(
-                "data.unreadable", path=table.name, bad=bad, total=bad + count, line=first.line, reason=first.reason
+                "data.unreadable",
+                path=table.name,
+                bad=bad,
+                total=bad + count,
+                line=first.line,
+                reason=first.reason,
+                advice=table.advice,
             )
         if not count:
             raise InputError("data.no-rows", path=table.name)

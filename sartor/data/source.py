@@ -74,14 +74,38 @@ class File:
 
     def open(self) -> BinaryIO:
         """A fresh stream of the content, decompressed."""
-        if not self.inner.lower().endswith(".gz"):
-            return self.opener()
-        return cast(BinaryIO, gzip.open(self.path) if self.path else gzip.GzipFile(fileobj=self.opener()))
+        return cast(BinaryIO, _Unpacked(self)) if self.inner.lower().endswith(".gz") else self.opener()
 
     def head(self, count: int) -> bytes:
         """The first bytes of the content."""
         with self.open() as stream:
             return stream.read(count)
+
+
+class _Unpacked(gzip.GzipFile):
+    """The content of a .gz, refused where it is a bomb: it grows further than text can."""
+
+    def __init__(self, file: File) -> None:
+        self.packed = file.opener()
+        super().__init__(mode="rb", fileobj=self.packed)
+        self.file, self.most, self.given = file, max(RATIO_FREE_BYTES, MAX_RATIO * file.size), 0
+
+    def read(self, size: int | None = -1) -> bytes:
+        return self._counted(super().read(size))
+
+    def read1(self, size: int = -1) -> bytes:
+        return self._counted(super().read1(size))
+
+    def close(self) -> None:
+        super().close()
+        self.packed.close()  # which gzip leaves open
+
+    def _counted(self, data: bytes) -> bytes:
+        self.given += len(data)
+        if self.given > self.most:
+            reason = f"it unpacks to more than {MAX_RATIO} times its size, as no text does"
+            raise InputError("data.archive", path=self.file.name, reason=reason)
+        return data
 
 
 @dataclass(frozen=True)
@@ -149,20 +173,41 @@ def _of_part(part: str, place: str) -> list[Piece]:
 
 def _locate(source: str, *, loose_texts: bool = False) -> list[Piece]:
     """The pieces behind one path or hub id. `loose_texts`: texts that lie in no class are wanted too."""
-    path = Path(source).expanduser()
+    path = _path(source)
     if path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file()):
         files = _folder(path) if path.is_dir() else _archive(path)
         return _tree(files, source, loose_texts=loose_texts)
     if path.is_file():
         return [Piece(None, (_single(path),))]
     folder, _, config = source.rpartition(":")
-    if folder and Path(folder).expanduser().is_dir():
-        return _tree(_folder(Path(folder).expanduser()), folder, config=config)
+    if folder and _path(folder).is_dir():
+        return _tree(_folder(_path(folder)), folder, config=config)
     if _may_be_hub_id(source):
         name, _, config = source.partition(":")
         return _tree(_folder(_snapshot(name)), name, config=config or None)
+    if path.is_symlink():
+        raise InputError("data.link", path=source, target=os.readlink(path))
+    if path.exists():
+        raise InputError("data.special", path=source, kind=_special(path.stat().st_mode))
     siblings = sorted(os.listdir(path.parent)) if path.parent.is_dir() else []
     raise InputError("data.not-found", path=source, near=near(path.name, siblings), readable=READABLE)
+
+
+def _path(source: str) -> Path:
+    try:
+        return Path(source).expanduser()
+    except RuntimeError:  # ~somebody who is not known here
+        return Path(source)
+
+
+def _special(mode: int) -> str:
+    kinds = {
+        stat.S_ISFIFO: "a named pipe",
+        stat.S_ISSOCK: "a socket",
+        stat.S_ISCHR: "a device",
+        stat.S_ISBLK: "a device",
+    }
+    return next((told for is_kind, told in kinds.items() if is_kind(mode)), "of an unknown kind")
 
 
 def _single(path: Path) -> File:
@@ -214,7 +259,13 @@ def _archive(path: Path) -> list[File]:
     files, seen = [], set()
     for item in members:
         pure = PurePosixPath(item.filename)
-        if pure.is_absolute() or ".." in pure.parts or "\\" in item.filename or ":" in pure.parts[0][1:2]:
+        if (
+            not pure.parts
+            or pure.is_absolute()
+            or ".." in pure.parts
+            or "\\" in item.filename
+            or ":" in pure.parts[0][1:2]
+        ):
             raise refuse(f"its member {item.filename!r} lies outside of it")
         if stat.S_ISLNK(item.external_attr >> 16):
             raise refuse(f"its member {item.filename!r} is a link")
@@ -365,7 +416,8 @@ def _card(files: Sequence[File]) -> dict[str, Any]:
         return {}
     try:
         data = yaml.safe_load(found[1])
-    except (yaml.YAMLError, RecursionError, ValueError):
+    except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
+        # PyYAML lets through what its own constructors raise, such as KeyError for `!!bool maybe`.
         return {}
     return data if isinstance(data, dict) else {}
 
@@ -464,6 +516,10 @@ def _snapshot(name: str) -> Path:
         reason = "the hub has no data set of that name, or it is private (then set HF_TOKEN)"
     except errors.OfflineModeIsEnabled:
         reason = "it is not in the local cache, and HF_HUB_OFFLINE is set"
+    except errors.LocalEntryNotFoundError:
+        reason = "it is not in the local cache, and " + (
+            "HF_HUB_OFFLINE is set" if constants.HF_HUB_OFFLINE else "the hub cannot be reached"
+        )
     except Exception as error:  # the hub's client lets errors of its HTTP library through, and changes that library
         reason = f"it is not in the local cache, and the hub cannot be reached ({type(error).__name__})"
     raise InputError("data.hub-missing", path=name, reason=reason, cache=constants.HF_HUB_CACHE)

@@ -28,6 +28,8 @@ MAX_JSON_ARRAY_BYTES = 256 << 20  # an array is read whole; JSON Lines has no li
 MAX_TEXT_BYTES = 16 << 20  # of one text file in a folder of classes
 MAX_PACKED_PARQUET_BYTES = 2 << 30  # inside an archive it cannot be memory-mapped
 
+_NAME_IT = "If it is one, name it for what it holds, such as .csv."
+
 Batch = list[pa.Array]  # one array per column
 
 
@@ -43,6 +45,7 @@ class Table:
     batches: Callable[[], Iterator[Batch | SetAside]]
     how: str
     nested: tuple[str, ...] = ()
+    advice: str = "Texts that contain the delimiter must stand in quotes."  # when most rows cannot be read
 
 
 def open_piece(piece: Piece, header: tuple[str, ...] | None = None) -> list[Table]:
@@ -78,7 +81,9 @@ def _open(file: File, piece: Piece, header: tuple[str, ...] | None) -> Table:
         return _open_json(file, piece)
     table = _open_delimited(file, piece, header)
     if len(table.columns) < 2 and piece.part != "unlabelled":
-        raise InputError("data.format", path=file.name, suffix=file.suffix or "no suffix", advice="", readable=READABLE)
+        raise InputError(
+            "data.format", path=file.name, suffix=file.suffix or "without a suffix", advice=_NAME_IT, readable=READABLE
+        )
     return table
 
 
@@ -116,10 +121,11 @@ def _open_json(file: File, piece: Piece) -> Table:
         if len(kinds) > MAX_COLUMNS:
             raise InputError("data.columns-many", path=file.name, count=len(kinds), most=MAX_COLUMNS)
     if not kinds:
-        first = next((record for _, record in _records(file, encoding) if isinstance(record, str)), None)
-        if first is None:
+        bad = ((line, record) for line, record in _records(file, encoding) if isinstance(record, str))
+        line, first = next(bad, (0, ""))
+        if not first:
             raise InputError("data.no-rows", path=file.name)
-        raise InputError("data.json", path=file.name, reason=first)
+        raise InputError("data.json", path=file.name, reason=f"line {line} {first}")
     names = {name: piece.class_names[name] for name in kinds if name in piece.class_names and int in kinds[name]}
     types = {name: pa.large_string() if name in names else _json_type(kinds[name]) for name in kinds}
 
@@ -142,7 +148,9 @@ def _open_json(file: File, piece: Piece) -> Table:
                 yield [array(name, good) for name in kinds]
 
     nested = tuple(name for name, seen in kinds.items() if seen - {type(None)} == {dict})
-    return Table(piece.part, file.name, tuple(kinds), tuple(types.values()), True, batches, "JSON Lines", nested)
+    advice = "Every line must be one whole JSON object."
+    columns = tuple(kinds)
+    return Table(piece.part, file.name, columns, tuple(types.values()), True, batches, "JSON Lines", nested, advice)
 
 
 def _records(file: File, encoding: delimited.Encoding) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -156,22 +164,33 @@ def _records(file: File, encoding: delimited.Encoding) -> Iterator[tuple[int, di
             continue
         try:
             record = json.loads(line)
+        except json.JSONDecodeError as error:
+            yield number, f"is not JSON ({error.msg.removesuffix(' at')}, column {error.colno})"
+            continue
         except (ValueError, RecursionError) as error:
-            yield number, f"is not JSON ({str(error)[:80]})"
+            yield number, f"is not JSON that can be read ({_why(error)})"
             continue
         yield number, record if isinstance(record, dict) else "is not a JSON object"
+
+
+def _why(error: Exception) -> str:
+    return "it is nested too deep" if isinstance(error, RecursionError) else str(error)[:80]
 
 
 def _array_records(file: File, encoding: delimited.Encoding) -> Iterator[tuple[int, dict[str, Any] | str]]:
     with file.open() as stream:
         data = stream.read(MAX_JSON_ARRAY_BYTES + 1)
     if len(data) > MAX_JSON_ARRAY_BYTES:
-        reason = f"an array of more than {MAX_JSON_ARRAY_BYTES >> 20} MB; write one object per line (JSON Lines)"
+        reason = f"it is an array of more than {MAX_JSON_ARRAY_BYTES >> 20} MB"
         raise InputError("data.json", path=file.name, reason=reason)
     try:
         records = json.loads(data.decode(encoding.codec, encoding.errors))
+    except json.JSONDecodeError as error:
+        reason = f"its array is not JSON ({error.msg.removesuffix(' at')}, line {error.lineno}, column {error.colno})"
+        raise InputError("data.json", path=file.name, reason=reason) from None
     except (ValueError, RecursionError) as error:
-        raise InputError("data.json", path=file.name, reason=f"is not JSON ({str(error)[:80]})") from None
+        reason = f"its array is not JSON that can be read ({_why(error)})"
+        raise InputError("data.json", path=file.name, reason=reason) from None
     for number, record in enumerate(records, 1):
         yield number, record if isinstance(record, dict) else "is not a JSON object"
 
@@ -226,6 +245,7 @@ def _open_parquet(file: File, piece: Piece) -> Table:
 
     def batches() -> Iterator[Batch | SetAside]:
         for batch in _parquet(file).iter_batches(batch_size=BATCH_ROWS, columns=list(kept)):
+            batch.validate(full=True)  # a file may call bytes text that are no UTF-8
             yield [_plainly(batch.column(name), kind, names.get(name)) for name, kind in kept.items()]
 
     how = "Parquet" + (f"; not read, because they hold bytes: {', '.join(dropped)}" if dropped else "")

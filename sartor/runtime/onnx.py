@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sartor.bundle import inside
 from sartor.errors import InputError
 
 NEEDS_TORCH = False
@@ -22,8 +23,9 @@ def open(folder: Path, meta: Mapping[str, Any], *, threads: int) -> OnnxGraphs:
     """Opens the graphs of a bundle.
 
     Graphs with external data are refused: a path inside a model file may point anywhere.
+    Raises: InputError `bundle.path` for a graph outside the bundle.
     """
-    return OnnxGraphs({name: folder / file for name, file in meta["graphs"].items()}, threads=threads)
+    return OnnxGraphs({name: inside(folder, file) for name, file in meta["graphs"].items()}, threads=threads)
 
 
 class OnnxGraphs:
@@ -41,8 +43,9 @@ class OnnxGraphs:
         self.sessions = {}
         for name, file in files.items():
             # From bytes, ONNX Runtime has no folder to read external data from.
+            # Without the fallback, which tries the same again and prints about it on standard output.
             self.sessions[name] = onnxruntime.InferenceSession(
-                file.read_bytes(), options, providers=["CPUExecutionProvider"]
+                file.read_bytes(), options, providers=["CPUExecutionProvider"], enable_fallback=0
             )
         self.takes = {name: {i.name for i in session.get_inputs()} for name, session in self.sessions.items()}
         self.gives = {name: [o.name for o in session.get_outputs()] for name, session in self.sessions.items()}

@@ -11,6 +11,7 @@ from pathlib import Path
 from sartor.errors import InputError, SartorError
 
 MAX_BODY_BYTES = 2_000_000
+MOST_THREADS = 1_024
 
 
 def serve(
@@ -40,6 +41,8 @@ def serve(
     keys = tuple(key.strip() for key in os.environ.get("SARTOR_API_KEY", "").split(",") if key.strip())
     if not is_loopback(host) and not keys and not insecure:
         raise InputError("serve.open", host=host)
+    if threads is not None and not 1 <= threads <= MOST_THREADS:
+        raise InputError("needs.value", key="--threads", expected=f"a number from 1 to {MOST_THREADS}", found=threads)
     listener = _bind(host, port)
     predictor = load(bundle, threads=threads)
     service = Service(
@@ -80,7 +83,7 @@ def _bind(host: str, port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((host, port))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, UnicodeError) as error:  # a name that is no host fails to be encoded as one
         listener.close()
         raise InputError(
             "serve.port", host=host, port=port, why=str(getattr(error, "strerror", None) or error).rstrip(".")
