@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-serve clean
+.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-serve bench-verdict clean
 
 install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -34,6 +34,9 @@ bench-kill: install  ## kill -9 at ten instants of a build, against an undisturb
 
 bench-serve: demo  ## the server of the demo's bundle against its predictor called directly
 	$(BIN)/python -m bench.serve runs/support
+
+bench-verdict: demo  ## how often a verdict is wrong with the truth exactly at the limit
+	$(BIN)/python -m bench.verdict --bundle runs/support
 
 lint: install
 	$(BIN)/ruff check .

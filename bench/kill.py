@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import os
 import random
 import shutil
 import signal
@@ -73,6 +74,7 @@ def compare(given: argparse.Namespace, out: Path) -> Row:
     """Builds undisturbed, then again in another folder with kills, and compares."""
     shutil.rmtree(out, ignore_errors=True)  # an interrupted comparison is no measurement: its clock stood still
     out.mkdir(parents=True)
+    os.environ["SARTOR_STATE"] = str(out / "state")  # not the user's own looks
     data = _slice(given.csv, out / "rows.csv", given.rows)
     plan = _plan(out / "plan.json", given.epochs)
     build = Build(data, plan, out / "undisturbed")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -91,6 +92,7 @@ def main() -> None:
     }
     data = _sliced(given.data, given.rows, given.out) if given.rows else given.data
     suffix = f" ({given.budget}, {given.backbone}, {given.rows} rows)" if short else ""
+    os.environ["SARTOR_STATE"] = str(given.out / f"state-{books['quality'].code[:12]}")  # not the user's own looks
     builder = Builder(books["quality"], given.out, given.budget, given.backbone)
     known = [*(case.name for case in CASES), "honesty"]
     if unknown := [name for name in given.only or [] if name not in known]:

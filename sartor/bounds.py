@@ -43,19 +43,36 @@ def grouped_proportion(
     """
     _, group = np.unique(groups, return_inverse=True)
     number = int(group.max()) + 1 if len(group) else 0
-    total = float(trials.sum())
+    return _clustered(
+        np.bincount(group, weights=successes, minlength=number),
+        np.bincount(group, weights=trials, minlength=number),
+        level=level,
+    )
+
+
+def _clustered(successes: np.ndarray, trials: np.ndarray, *, level: float, least: float = 1.0) -> Bounds | None:
+    """As `grouped_proportion`, from the sums of each group [g]. least: how much of the variance clustering makes at the least."""
+    number, total = len(trials), float(trials.sum())
     if number < MIN_GROUPS or total <= 0:
         return None
     share = float(successes.sum()) / total
     if share in (0.0, 1.0):
         # Nothing varies, so nothing tells how alike a group is: each group counts as one trial.
         return proportion(share * number, number, level=level)
-    residual = np.bincount(group, weights=successes - share * trials, minlength=number)
-    variance = number / (number - 1) * float((residual**2).sum()) / total**2
-    effective = total if variance <= 0 else min(total, share * (1 - share) / variance)
     ratio = distributions.t.ppf(level, total - 1) / distributions.t.ppf(level, number - 1)
-    effective = min(total, effective * float(ratio) ** 2)
+    effective = total / max(1.0, least, _design_effect(successes, trials)) * float(ratio) ** 2
     return proportion(share * effective, effective, level=level)
+
+
+def _design_effect(successes: np.ndarray, trials: np.ndarray) -> float:
+    """The variance of a share of grouped trials over that of independent ones; 0 where it does not vary. successes, trials: [g]."""
+    number, total = len(trials), float(trials.sum())
+    share = float(successes.sum()) / total
+    if share in (0.0, 1.0):
+        return 0.0
+    residual = successes - share * trials
+    variance = number / (number - 1) * float((residual**2).sum()) / total**2
+    return variance / (share * (1 - share) / total)
 
 
 def bootstrap(
@@ -95,23 +112,80 @@ def bootstrap(
 def quantile(windows: Sequence[np.ndarray], *, q: float, level: float = 0.95) -> Bounds | None:
     """Bounds of the q-quantile of latencies, from windows that may be correlated inside.
 
-    The worse of two: order statistics of all samples pooled (exact when they are independent), and a t-bound over the windows'
-    own quantiles (which holds when they are not). None with fewer than 20 windows, or too few samples for an order statistic.
+    Woodruff (1952): the bound of a quantile lies where the bound of the share below it passes q; that share is bounded with windows as its
+    groups (Korn and Graubard 1998), so what is alike inside a window shows as variance between windows. None with fewer than
+    20 windows, or where no latency measured is surely beyond the quantile.
     """
     if len(windows) < MIN_WINDOWS:
         return None
-    pooled = np.sort(np.concatenate(list(windows)))
-    number = len(pooled)
-    # P(the r-th smallest >= the quantile) = P(fewer than r samples lie below it) = Binomial(n, q).cdf(r - 1).
-    above = int(distributions.binom.ppf(level, number, q)) + 1
-    below = int(distributions.binom.ppf(1 - level, number, q))
-    if above > number or below < 1:
+    ordered = [np.sort(window) for window in windows]
+    pooled = np.sort(np.concatenate(ordered))
+    number, sizes = len(pooled), np.array([len(window) for window in ordered], dtype=np.float64)
+
+    def below(place: int) -> np.ndarray:
+        """Latencies of each window up to one of them [windows]."""
+        return np.array([np.searchsorted(window, pooled[place], side="right") for window in ordered], dtype=np.float64)
+
+    # Few lie beyond a high quantile, and where they happen to be few their variance looks small as well: in simulations of AR(1)
+    # correlation 0.9 the bound then failed in 6 to 13 %. The tail twice as heavy tells steadily how alike a window is, and is no less so.
+    heavier = int((1 - 2 * (1 - q)) * number)
+    least = _design_effect(below(heavier), sizes) if heavier > 0 else 1.0
+
+    def share_below(place: int) -> Bounds:
+        found = _clustered(below(place), sizes, level=level, least=least)
+        assert found is not None
+        return found
+
+    def first(low: int, high: int, passes: Callable[[int], bool]) -> int:
+        while low < high:
+            middle = (low + high) // 2
+            low, high = (low, middle) if passes(middle) else (middle + 1, high)
+        return low
+
+    middle = min(number - 1, int(q * number))
+    # At the very last one nothing lies above, and nothing tells how alike a window is.
+    above = first(middle, number - 2, lambda place: share_below(place).low >= q)
+    beyond = first(0, middle, lambda place: share_below(place).high > q)
+    if share_below(above).low < q or beyond == 0:
         return None
-    # The usual interpolated quantile of a short window lies too low: with AR(1) correlation 0.5 the bound then failed in 8 % of
-    # simulations instead of 5. The median-unbiased estimate (Hyndman and Fan 1996, type 8) does not.
-    own = np.array([np.quantile(window, q, method="median_unbiased") for window in windows])
-    reach = float(distributions.t.ppf(level, len(own) - 1)) * own.std(ddof=1) / math.sqrt(len(own))
-    return Bounds(min(float(pooled[below - 1]), own.mean() - reach), max(float(pooled[above - 1]), own.mean() + reach))
+    return Bounds(float(pooled[beyond - 1]), float(pooled[above]))
+
+
+def paired_difference(gained: int, lost: int, trials: int, *, level: float = 0.95) -> Bounds:
+    """The difference of two shares of the same rows: Tango's score interval for paired proportions (1998, Statistics in Medicine 17).
+
+    gained: rows that the first has and the second has not; lost: the other way round; trials: all rows, those alike included.
+    """
+    if trials <= 0:
+        return Bounds(-1.0, 1.0)
+    reach = float(distributions.norm.ppf(level))
+
+    def score(difference: float) -> float:
+        a = 2 * trials
+        b = -gained - lost + (2 * trials - gained + lost) * difference
+        c = -lost * difference * (1 - difference)
+        other = (math.sqrt(max(0.0, b * b - 4 * a * c)) - b) / (2 * a)  # the share lost, likeliest at this difference
+        variance = trials * (2 * other + difference * (1 - difference))
+        apart = gained - lost - trials * difference
+        return math.copysign(math.inf, apart) if variance <= 0 else apart / math.sqrt(variance)
+
+    measured = (gained - lost) / trials
+
+    def crossing(low: float, high: float, wanted: float) -> float:
+        for _ in range(60):  # the score falls with the difference
+            middle = (low + high) / 2
+            low, high = (middle, high) if score(middle) > wanted else (low, middle)
+        return (low + high) / 2
+
+    return Bounds(crossing(-1.0, measured, reach), crossing(measured, 1.0, -reach))
+
+
+def level_of_look(confidence: float, look: int) -> float:
+    """The confidence at which the k-th look at the same rows is judged: errors of alpha · 6 / (pi² k²), which sum to alpha over all k.
+
+    A spending function over an unlimited number of looks, by the union bound; they may depend on each other in any way.
+    """
+    return 1 - (1 - confidence) * 6 / (math.pi * look) ** 2
 
 
 def mean(samples: np.ndarray, *, level: float = 0.95) -> Bounds | None:

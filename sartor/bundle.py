@@ -17,9 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from sartor.errors import InputError
+from sartor.checkpoint import check_safetensors
+from sartor.errors import InputError, SartorError
 
 SCHEMA = 1
+MAX_JSON_BYTES = 64_000_000  # of a manifest, a report: a build's are below 1 MB
 MANIFEST = "MANIFEST.json"
 DEPLOYED = ("bundle.json", "processor/", "runtime/")  # what serving needs, and nothing else
 _UNLISTED = (".build", "events.jsonl")  # a build's own working files beside the bundle
@@ -39,7 +41,7 @@ class Bundle:
 
     @property
     def manifest(self) -> dict[str, Any]:
-        return json.loads((self.path / MANIFEST).read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+        return read_object(self.path, MANIFEST)
 
     def deployed_bytes(self) -> int:
         """Bytes of the files marked `deploy`."""
@@ -47,8 +49,17 @@ class Bundle:
 
     @property
     def digest(self) -> str:
-        """sha256 over the manifest's files: the identity of what is served."""
-        files = {name: entry["sha256"] for name, entry in sorted(self.manifest["files"].items()) if entry.get("deploy")}
+        """sha256 over the deployed files: the identity of what is served."""
+        return self._digest(leave=())
+
+    @property
+    def model(self) -> str:
+        """sha256 over the deployed files but `bundle.json`: what decides the answers, under whatever name it was built."""
+        return self._digest(leave=("bundle.json",))
+
+    def _digest(self, *, leave: Iterable[str]) -> str:
+        listed = sorted(self.manifest["files"].items())
+        files = {name: entry["sha256"] for name, entry in listed if entry.get("deploy") and name not in leave}
         return hashlib.sha256(json.dumps(files).encode()).hexdigest()
 
 
@@ -59,28 +70,67 @@ def load(path: Path | str, *, check: bool = True) -> Bundle:
     """
     path = Path(path)
     for needed in (MANIFEST, "bundle.json"):
-        if not (path / needed).is_file():
+        if not os.path.isfile(path / needed):
             raise InputError("bundle.not-found", path=path, missing=needed)
     if check and (problems := changed(path)):
         raise InputError("bundle.changed", path=path, problems="; ".join(problems[:10]))
-    meta = json.loads((path / "bundle.json").read_text(encoding="utf-8"))
+    meta = read_object(path, "bundle.json")
     if meta.get("schema") != SCHEMA:
         raise InputError("bundle.schema", path=path, found=meta.get("schema"), known=SCHEMA)
+    if check and (path / "model.safetensors").is_file():
+        check_safetensors(path / "model.safetensors")
     return Bundle(path, meta)
+
+
+def whole(path: Path) -> bool:
+    """Whether there is a bundle, with every file as its manifest says."""
+    return (path / MANIFEST).is_file() and not changed(path)
+
+
+def read_object(folder: Path, name: str) -> dict[str, Any]:
+    """The JSON object in a file of a bundle.
+
+    Raises: InputError `bundle.broken`.
+    """
+    try:
+        with (folder / name).open("rb") as file:
+            data = file.read(MAX_JSON_BYTES + 1)
+        if len(data) > MAX_JSON_BYTES:
+            raise InputError("bundle.broken", path=folder, why=f"{name} is larger than {MAX_JSON_BYTES:,} bytes")
+        found = json.loads(data)
+    except SartorError:
+        raise
+    except json.JSONDecodeError as error:
+        why = f"{name} is not JSON ({error.msg}, line {error.lineno}, column {error.colno})"
+        raise InputError("bundle.broken", path=folder, why=why) from None
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError("bundle.broken", path=folder, why=f"{name} cannot be read ({error})") from None
+    if not isinstance(found, dict):
+        raise InputError("bundle.broken", path=folder, why=f"{name} is not an object")
+    return found
+
+
+def around(path: Path) -> Path | None:
+    """The bundle that a path would lie inside; None when there is none."""
+    for parent in Path(path).absolute().parents:
+        if os.path.isfile(parent / MANIFEST) and os.path.isfile(parent / "bundle.json"):
+            return parent
+    return None
 
 
 def changed(path: Path) -> list[str]:
     """Files that are not as the manifest says: '… is missing', '… was changed', '… was added'."""
     try:
-        listed = json.loads((path / MANIFEST).read_text(encoding="utf-8"))["files"]
-    except (ValueError, KeyError):
+        listed = read_object(path, MANIFEST)["files"]
+        sums = {name: (entry["bytes"], entry["sha256"]) for name, entry in listed.items()}
+    except (InputError, KeyError, TypeError, AttributeError):
         return [f"{MANIFEST} was changed"]
     problems = []
-    for name, entry in listed.items():
-        file = _inside(path, name)
-        if not file.is_file():
+    for name, known in sums.items():
+        file = inside(path, name)
+        if not os.path.isfile(file):
             problems.append(f"{name} is missing")
-        elif file.stat().st_size != entry["bytes"] or sha256(file) != entry["sha256"]:
+        elif (file.stat().st_size, sha256(file)) != known:
             problems.append(f"{name} was changed")
     problems += [f"{name} was added" for name in _files(path) if name not in listed]
     return problems
@@ -128,6 +178,8 @@ def place(source: Path, target: Path) -> Bundle:
     target.mkdir(parents=True, exist_ok=True)
     (target / MANIFEST).unlink(missing_ok=True)
     _sync_folder(target)
+    for aside in target.glob(f".{MANIFEST}.*"):  # of a manifest whose writing was killed
+        aside.unlink()
     for old in target.iterdir():
         if old.name not in _UNLISTED and not old.name.startswith("."):
             shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
@@ -151,9 +203,9 @@ def link(source: Bundle, folder: Path, *, leave: Iterable[str] = ()) -> None:
             continue
         file.parent.mkdir(parents=True, exist_ok=True)
         try:
-            file.hardlink_to(_inside(source.path, name))
+            file.hardlink_to(inside(source.path, name))
         except OSError:
-            shutil.copyfile(_inside(source.path, name), file)
+            shutil.copyfile(inside(source.path, name), file)
 
 
 def copy_deployed(bundle: Bundle, target: Path) -> None:
@@ -163,7 +215,7 @@ def copy_deployed(bundle: Bundle, target: Path) -> None:
             if entry.get("deploy"):
                 place = folder / name
                 place.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copyfile(_inside(bundle.path, name), place)
+                shutil.copyfile(inside(bundle.path, name), place)
 
 
 def write_json(path: Path, data: Any) -> None:
@@ -197,7 +249,8 @@ def _files(folder: Path) -> Iterable[str]:
         relative = Path(root).relative_to(folder)
         if relative == Path():
             folders[:] = [name for name in folders if name not in _UNLISTED and not name.startswith(".")]
-        for name in sorted(names):
+        # A link to a folder is not walked into, so it counts as a file.
+        for name in sorted([*names, *(name for name in folders if (Path(root) / name).is_symlink())]):
             path = (relative / name).as_posix()
             if path not in (MANIFEST, *_UNLISTED):
                 yield path
@@ -207,9 +260,16 @@ def _deployed(name: str) -> bool:
     return any(name == prefix or (prefix.endswith("/") and name.startswith(prefix)) for prefix in DEPLOYED)
 
 
-def _inside(folder: Path, name: str) -> Path:
+def inside(folder: Path, name: str) -> Path:
+    """The file of a bundle with this name.
+
+    Raises: InputError `bundle.path` when it lies elsewhere, by its name or by a link.
+    """
     pure = PurePosixPath(name)
-    place = (folder / pure).resolve()
+    try:
+        place = (folder / pure).resolve()
+    except (OSError, ValueError, RuntimeError):  # a zero byte, a lone surrogate, links that go round in a circle
+        raise InputError("bundle.path", path=folder, name=name) from None
     if pure.is_absolute() or ".." in pure.parts or not place.is_relative_to(folder.resolve()):
         raise InputError("bundle.path", path=folder, name=name)
     return place

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
@@ -36,6 +37,8 @@ Confidence = Annotated[float | None, typer.Option(help="Of each bound; 0.95 when
 Group = Annotated[str | None, typer.Option(help="A column whose equal rows belong together.")]
 Part = Annotated[str | None, typer.Option(help="A file of this part, instead of one file for all.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over a key of needs.yaml; repeatable.")]
+
+MAX_PLAN_BYTES = 1_000_000
 
 
 @app.command()
@@ -73,7 +76,7 @@ def build(
         bundle = line.build(needs, out, plan=followed, cache=cache, events=display)
     record = json.loads((bundle.path / "report.json").read_text(encoding="utf-8"))
     if as_json:
-        print(json.dumps({key: record[key] for key in ("exit", "needs", "chosen", "reason")}, ensure_ascii=False))
+        print(_json({key: record[key] for key in ("exit", "needs", "chosen", "reason")}))
     else:
         _verdicts(record)
         print(f"\nbundle  {out}\nreport  {out / 'report.html'}\nserve   sartor serve {out}")
@@ -105,13 +108,14 @@ def plan(
     needs = _needs(source, {"train": train, "valid": valid, "calib": calib, "test": test}, _given(locals()), settings)
     from sartor import line
     from sartor.display import clock
+    from sartor.errors import printable
 
     told = line.foresee(needs)
     if as_json:
-        print(json.dumps(told, ensure_ascii=False))
+        print(_json(told))
         return
     for finding in told["findings"]:
-        print(f"{finding['severity']:>8}  {finding['message']}")
+        print(f"{finding['severity']:>8}  {printable(finding['message'])}")
     print(f"\n{told['rule']}\n")
     for candidate in told["candidates"]:
         print(f"{candidate['name']:<40} about {clock(candidate['forecast_s'])}\n    {candidate['reason']}")
@@ -123,26 +127,54 @@ def plan(
 
 @app.command()
 def audit(
-    data: Annotated[str, typer.Argument(help="A file, a folder, a zip of a folder, or a hub data set id.")],
+    data: Annotated[
+        str | None, typer.Argument(help="A file, a folder, a zip of a folder, or a hub data set id.")
+    ] = None,
     target: Target = None,
+    train: Part = None,
+    valid: Part = None,
+    calib: Part = None,
+    test: Part = None,
+    fix: Annotated[
+        Path | None, typer.Option(help="Write the rows as CSV without what is surely wrong, and a log of every touch.")
+    ] = None,
+    to_label: Annotated[
+        Path | None, typer.Option(help="Write the rows that a person should look at as CSV, the most valuable first.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Look for what ruins models in DATA: leaks, duplicates, conflicts, empty rows, rare classes, columns that tell the label."""
+    """Look for what ruins models in DATA: leaks, duplicates, conflicts, empty rows, personal data, columns that tell the label."""
     from sartor.data import audit as audits
+    from sartor.data import fix as fixing
     from sartor.data import read, schema
+    from sartor.errors import printable
 
-    dataset = read.read(data, target=target)
+    for file in (fix, to_label):
+        if file is not None:
+            fixing.refuse_existing([file])
+    needs = _needs(data, {"train": train, "valid": valid, "calib": calib, "test": test}, {}, None)
+    dataset = read.read(needs.data, target=target)
     found, task = schema.infer(dataset.table, input=None, target=target, task=None)
-    findings = audits.audit(dataset, target=found.targets[0].name, task=task)
+    name = found.targets[0].name
+    findings = audits.audit(dataset, target=name, task=task)
+    if fix is not None:
+        cleaned, touches = fixing.clean(dataset, findings)
+        for file in fixing.write(cleaned, touches, fix):
+            print(f"wrote {file}", file=sys.stderr)
+        print(f"{len(touches):,} rows were touched; the log says why", file=sys.stderr)
+    if to_label is not None:
+        doubtful = fixing.to_label(dataset, findings, target=name)
+        fixing.write_to_label(doubtful, to_label)
+        print(f"wrote {to_label}: {len(doubtful):,} rows to look at", file=sys.stderr)
     if as_json:
-        print(json.dumps([finding.as_dict() for finding in findings], ensure_ascii=False))
+        print(_json([finding.as_dict() for finding in findings]))
         return
-    print(f"{len(dataset):,} rows from {dataset.source}")
+    print(f"{len(dataset):,} rows from {printable(dataset.source)}")
     for note in (*dataset.notes, *found.reasons):
-        print(f"  {note}")
+        print(f"  {printable(note)}")
     print("Nothing was found." if not findings else "")
     for finding in findings:
-        print(f"{finding.severity:>8}  {finding.message}\n          {finding.advice}\n")
+        print(f"{finding.severity:>8}  {printable(finding.message)}\n          {printable(finding.advice)}\n")
 
 
 @app.command()
@@ -154,14 +186,23 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Answer rows with the model of BUNDLE, one answer per line."""
+    from sartor.errors import RowError, printable
     from sartor.predict import load
 
     predictor = load(bundle)
-    for answer in predictor.predict(_rows(rows or [])):
+    answers = predictor.predict(_rows(rows or []))
+    for answer in answers:
         if as_json or "label" not in answer:
-            print(json.dumps(answer, ensure_ascii=False))
+            print(_json(answer))
         else:
-            print(f"{answer['label']}\t{answer['probability']:.4f}")
+            print(f"{printable(str(answer['label']))}\t{answer['probability']:.4f}")
+    failed = [(place, answer["error"]["message"]) for place, answer in enumerate(answers, start=1) if "error" in answer]
+    if failed:
+        row, why = failed[0]
+        print(
+            f"sartor: {RowError('row.failed', failed=len(failed), total=len(answers), row=row, why=why)}",
+            file=sys.stderr,
+        )
 
 
 @app.command()
@@ -171,12 +212,14 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Say which parts of one row the answer rests on, by leaving each out in turn."""
+    from sartor import bundle as bundles
     from sartor import explain as explaining
-    from sartor.predict import load
+    from sartor.predict import Predictor
 
-    found = explaining.explain(load(bundle), _row(text))
+    # What it would say is explained even where it would rather not say it.
+    found = explaining.explain(Predictor(bundles.load(bundle), abstain_below=0.0), _row(text))
     if as_json:
-        print(json.dumps(found, ensure_ascii=False))
+        print(_json(found))
         return
     from rich.console import Console
 
@@ -201,9 +244,14 @@ def report(
     if html is not None:
         from sartor import page
 
-        html.write_text(page.render(record, lang=lang), encoding="utf-8")
+        if (inside := bundles.around(html)) is not None:
+            raise InputError("build.inside", out=html, bundle=inside)
+        try:
+            html.write_text(page.render(record, lang=lang), encoding="utf-8")
+        except OSError as error:
+            raise InputError("report.page", path=html, why=error.strerror or error) from None
     if as_json:
-        print(json.dumps(record, ensure_ascii=False))
+        print(_json(record))
         return
     _verdicts(record)
     print(f"\n{record['reason']}\n\nreport  {html or bundle / 'report.html'}")
@@ -224,7 +272,7 @@ def verify(
     with Display() as display:
         record = measure_again(bundle, data, events=display)
     if as_json:
-        print(json.dumps(record, ensure_ascii=False))
+        print(_json(record))
     else:
         _verdicts(record)
     raise SystemExit(record["exit"])
@@ -303,34 +351,56 @@ def main() -> None:
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, stop)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):  # a name that the terminal cannot show must not end in a traceback
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app(standalone_mode=False)
+        _check_arguments(sys.argv[1:])
+        code = app(standalone_mode=False, prog_name="sartor")
     except SartorError as error:
-        print(f"sartor: {error}", file=sys.stderr)
-        raise SystemExit(error.exit_code) from None
-    except KeyboardInterrupt:
-        print("sartor: stopped; the same command goes on from here", file=sys.stderr)
-        raise SystemExit(130) from None
+        _end(error)
+    except (KeyboardInterrupt, typer.Abort):
+        code = 130
     except BrokenPipeError:
         raise SystemExit(141) from None
+    except OSError as error:
+        named = f" ({error.filename})" if error.filename else ""
+        _end(SartorError("command.system", why=f"{error.strerror or error}{named}"))
     except Exception as error:
-        code = _usage(error)
-        if code is not None:
-            raise SystemExit(code) from None
-        raise
-
-
-def _usage(error: Exception) -> int | None:
-    """The exit code of a command that was typed wrong, after its message; None when it is something else."""
-    import click
-
-    if isinstance(error, click.exceptions.Abort):
+        if hasattr(error, "show") and hasattr(error, "format_message"):  # a command that was typed wrong
+            error.show()
+            raise SystemExit(2) from None
+        if os.environ.get("SARTOR_TRACEBACK"):
+            raise
+        _end(SartorError("command.fault", what=f"{type(error).__name__}: {error}"))
+    if code == 130:  # what typer makes of Ctrl-C
         print("sartor: stopped; the same command goes on from here", file=sys.stderr)
-        return 130
-    if isinstance(error, click.exceptions.ClickException) or hasattr(error, "format_message"):
-        error.show()  # type: ignore[attr-defined]
-        return 2
-    return None
+        raise SystemExit(130)
+
+
+def _end(error: Any) -> NoReturn:
+    print(f"sartor: {error}", file=sys.stderr)
+    raise SystemExit(error.exit_code) from None
+
+
+def _check_arguments(arguments: list[str]) -> None:
+    """Refuses bytes that are not UTF-8: no report could be written that names them."""
+    from sartor.errors import InputError
+
+    for argument in arguments:
+        try:
+            argument.encode()
+        except UnicodeEncodeError:
+            raise InputError("command.encoding", argument=argument) from None
+
+
+def _json(told: Any) -> str:
+    """JSON on one line, with null for what JSON has no number for."""
+    try:
+        return json.dumps(told, ensure_ascii=False, allow_nan=False)
+    except ValueError:
+        finite = json.loads(json.dumps(told), parse_constant=lambda name: None)
+        return json.dumps(finite, ensure_ascii=False)
 
 
 _KEYS = ("target", "input", "task", "budget", "hardware", "prefer", "backbone", "seed", "confidence", "group")
@@ -343,22 +413,21 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def _needs(source: str | None, parts: dict[str, Any], given: dict[str, Any], settings: list[str] | None) -> Any:
-    import yaml
-
     from sartor import needs as need_files
     from sartor.errors import InputError
 
     for setting in settings or []:
-        key, mark, value = setting.partition("=")
-        if not mark:
+        key, _, value = setting.partition("=")
+        if not key or not value.strip():
             raise InputError("needs.value", key="--set", expected="KEY=VALUE", found=setting)
-        given.setdefault(key, yaml.safe_load(value))
+        given.setdefault(key, need_files.read_yaml(value, told=f"--set {key}"))
     files = {part: file for part, file in parts.items() if file is not None}
     if source is not None and source.endswith((".yaml", ".yml")):
         if files:
             given["data"] = files
         return need_files.load(source, **given)
-    return need_files.make(data=(files | ({"train": source} if source else {})) if files else source, **given)
+    data = (files | ({"train": source} if source else {})) if files else source
+    return need_files.make(**({"data": data} | given))
 
 
 def _plan_file(path: Path) -> Any:
@@ -366,10 +435,23 @@ def _plan_file(path: Path) -> Any:
     from sartor.plan import Plan
 
     try:
-        plan = Plan.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise InputError("plan.file", path=path, why=f"{type(error).__name__}: {error}") from None
-    plan.check()
+        with path.open("rb") as file:
+            data = file.read(MAX_PLAN_BYTES + 1)
+        if len(data) > MAX_PLAN_BYTES:
+            raise InputError("plan.file", path=path, why=f"it is larger than {MAX_PLAN_BYTES:,} bytes")
+        plan = Plan.from_dict(json.loads(data))
+    except InputError:
+        raise
+    except json.JSONDecodeError as error:
+        why = f"it is not JSON ({error.msg}, line {error.lineno}, column {error.colno})"
+        raise InputError("plan.file", path=path, why=why) from None
+    except KeyError as error:
+        raise InputError("plan.file", path=path, why=f"it has no key {error}") from None
+    except OSError as error:
+        raise InputError("plan.file", path=path, why=error.strerror or error) from None
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        raise InputError("plan.file", path=path, why=f"it is not of the form of a plan ({error})") from None
+    plan.check_given()
     return plan
 
 
@@ -388,12 +470,25 @@ def _verdicts(record: dict[str, Any]) -> None:
 
 def _rows(given: list[str]) -> list[Any]:
     if not given:
-        return [line.rstrip("\n") for line in sys.stdin]
-    if len(given) == 1 and Path(given[0]).is_file():
+        from sartor.errors import InputError
+
+        if hasattr(sys.stdin, "reconfigure"):  # whatever the locale says
+            sys.stdin.reconfigure(encoding="utf-8", errors="strict")
+        try:
+            return [line.rstrip("\n") for line in sys.stdin]
+        except UnicodeDecodeError as error:
+            raise InputError("data.encoding", path="standard input", reason=error) from None
+    # `os.path.isfile` says no to a text that is too long for a name, where a Path raises.
+    if len(given) == 1 and (os.path.isfile(given[0]) or _means_a_file(given[0])):
         from sartor.data import read
 
         return read.rows(given[0])
     return [_row(text) for text in given]
+
+
+def _means_a_file(text: str) -> bool:
+    """Whether a single argument can only be the name of a table, so that one that is missing is not answered as a text."""
+    return not any(map(str.isspace, text)) and text.lower().endswith((".csv", ".tsv", ".jsonl", ".ndjson", ".parquet"))
 
 
 def _row(text: str) -> Any:
@@ -407,7 +502,7 @@ def _row(text: str) -> Any:
 
 def _name_of(source: str | None) -> str:
     """What a bundle is called when nobody said so: after its data; after the folder of a needs.yaml."""
-    path = Path(source or "model").resolve()
+    path = Path(os.path.abspath(source or "model"))
     return (path.parent.name if path.stem == "needs" else path.stem) or "model"
 
 

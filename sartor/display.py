@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from sartor.errors import printable
 from sartor.events import Event
 
 MARKS = {"met": "✓", "missed": "✗", "unproven": "?"}
@@ -53,7 +54,7 @@ class Display:
 
         spent = time.monotonic() - self.began
         line = Text(f"{clock(spent):>6}  ", style="dim")
-        line.append(text, style=style)
+        line.append(printable(text), style=style)
         self.console.print(line)
         self.last_word = time.monotonic()
 

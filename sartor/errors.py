@@ -6,63 +6,73 @@ A translation is another catalogue with the same codes. A message says what is w
 from __future__ import annotations
 
 import difflib
+import re
+import string
 from collections.abc import Iterable
 from typing import Any
 
 EXIT_MET, EXIT_FAULT, EXIT_INPUT, EXIT_MISSED, EXIT_UNPROVEN = 0, 1, 2, 3, 4
+MOST_SHOWN = 1_000  # characters of one field of a message
 
 MESSAGES: dict[str, str] = {
     # leaves
     "leaf.unknown": "There is no {kind} called {name!r}.{near} There is: {known}.",
     "leaf.missing-package": "{feature} needs the package {package!r}, which is not installed. Run: {command}",
     # bundles
-    "bundle.not-found": "{path} is not a bundle: there is no {missing} in it. Build one with: sartor build DATA --out {path}",
+    "bundle.not-found": "{path} is not a bundle: there is no {missing} in it. Give the folder that a build made, or make one: sartor build DATA --out FOLDER",
     "bundle.changed": "The bundle {path} is not what was built: {problems}. Build it again or restore the files.",
     "bundle.schema": "The bundle {path} has schema {found}; this version of Sartor reads schema {known}. Install a newer Sartor.",
-    "bundle.path": "The manifest of {path} names {name!r}, which lies outside the bundle. It is refused.",
+    "bundle.path": "The manifest of {path} names {name!r}, which lies outside the bundle. It is refused: get the bundle again from whom you trust.",
+    "bundle.broken": "The bundle {path} cannot be used: {why}. Build it again or restore the files.",
     # reading data
     "data.not-found": "There is no file, folder or hub data set {path!r}.{near} Readable: {readable}.",
-    "data.empty": "{path} is empty.",
+    "data.empty": "{path} is empty. Check that this is the right file.",
     "data.no-rows": "{path} has no rows that can be read. Check that this is the right file.",
     "data.format": "{path} is {suffix}, which is not a table that can be read. {advice} Readable: {readable}.",
     "data.binary": "{path} is not text: it holds {found}.",
-    "data.broken": "{path} cannot be read: {reason}. Check that the file is complete.",
+    "data.broken": "{path} cannot be read: {reason}. Check that the file is complete, or fetch it again.",
+    "data.system": "{path} cannot be opened: {reason}. Check the path and its permissions.",
+    "data.special": "{path} is {kind}, not a file or a folder. Copy what it gives into a file.",
+    "data.link": "{path} is a link to {target}, which is not there. Mend the link, or give the file itself.",
     "data.encoding": "The encoding of {path} cannot be told: {reason}. Save it as UTF-8.",
     "data.duplicate-column": "{path} has several columns called {names}. Give every column a name of its own.",
     "data.header-width": "The first line of {path} looks like a header of {names} names, but the rows have {cells} cells. Give every column a name.",
-    "data.unreadable": "{bad:,} of the {total:,} rows of {path} cannot be read; the first, in line {line}, {reason}. Texts that contain the delimiter must stand in quotes.",
-    "data.json": '{path} is not JSON Lines: the first line that fails {reason}. Write one object per line, such as {{"text": …, "label": …}}.',
+    "data.unreadable": "{bad:,} of the {total:,} rows of {path} cannot be read; the first, in line {line}, {reason}. {advice}",
+    "data.json": '{path} is not JSON Lines: {reason}. Write one object per line, such as {{"text": …, "label": …}}.',
     "data.columns": "{path} does not fit the other parts: it has {found}; {other} has {known}. Give every part the same columns.",
-    "data.column-missing": "{path} has no column {column!r}, which the other parts have and which is needed. The columns are: {known}.",
+    "data.column-missing": "{path} has no column {column!r}, which the other parts have and which is needed. The columns are: {known}. Add it, or leave that part out.",
     "data.columns-many": "{path} has {count:,} columns; the most is {most:,}. If rows are stored as columns, turn the table around.",
     "data.part-name": "There is no part of the data called {name!r}.{near} The parts are: {known}.",
     "data.part-ambiguous": "{path} holds several files that could be {part}: {found}. Name the parts: {{train: FILE, test: FILE}}.",
     "data.part-inside": "{path} was given as {part}, but it holds {found}. Give the file of that part.",
     "data.folder": "The folder {path} holds {found}, not one table, tables named for their part (train.csv, test.csv) or texts in a folder per class. Name the file.",
-    "data.archive": "The archive {path} is refused: {reason}.",
+    "data.archive": "The archive {path} is refused: {reason}. Pack the tables anew, or give the folder or the table itself.",
     "data.hub-missing": "The hub data set {path!r} cannot be had: {reason}. Offline, download it elsewhere and give its folder, or copy it into {cache}.",
     "data.hub-config": "The data set {path} has several configurations: {known}. Choose one, as in {example}.",
     # what the columns are
     "schema.unknown-column": "There is no column {column!r}.{near} The columns are: {known}.",
-    "schema.input-is-target": "Column {column!r} cannot be input and target at once.",
+    "schema.input-is-target": "Column {column!r} cannot be input and target at once. Leave it out of the inputs, or name another target.",
     "schema.no-target": "No column can be told to be the target. Name it with --target; the columns are: {known}.",
     "schema.ambiguous-target": "Several columns could be the target: {candidates}. Name one, as in --target {example}.",
-    "schema.task-unsuited": "Column {column!r} cannot be the target of {task}: it has {distinct:,} different values in {present:,} rows, such as {example}.",
+    "schema.task-unsuited": "Column {column!r} cannot be the target of {task}: it has {values} in {present:,} rows, such as {example}. A target has at least two values, each in several rows: name another column with --target, or mend this one.",
     "schema.ambiguous-task": "Column {column!r} could be the target of several tasks: {candidates}. Name one, as in --task {example}.",
     "schema.no-input": "Nothing to learn from beside the target {target!r}: there is {found}. Inputs can be: {known}. If one of them is meant to be read as such, name it with --input.",
     "schema.nothing-to-read": "No column holds anything to learn from. Inputs can be: {known}; the columns are: {found}.",
-    "schema.input-kind": "Column {column!r} cannot be an input: it holds {kind}. Inputs can be: {known}.",
+    "schema.input-kind": "Column {column!r} cannot be an input: it holds {kind}. Inputs can be: {known}. Name another column with --input.",
     # splits
     "split.no-train": "The data has {found} but no part to train on. Give train, or one file from which the parts are made.",
-    "split.too-few": "Only {count:,} rows with an input and a target are left for {part}; at least {least:,} are needed.",
+    "split.too-few": "Only {count:,} rows with an input and a target are left for {part}; at least {least:,} are needed. Label more rows.",
     # backbones, training, export
     "backbone.not-found": "The backbone {ref!r} cannot be used: {why}. Give a local folder in the hub's format, a hub id that is in the local cache, or minilm.",
     "backbone.no-safetensors": "The backbone {ref!r} has no model.safetensors. Pickled weights are never loaded; convert them to safetensors first.",
+    "backbone.broken": "The backbone {ref!r} cannot be used: {file} {why}. Fetch it again, or give another.",
+    "backbone.own-code": "The backbone {ref!r} brings code of its own ({key} in {file}), which is never run; without it the weights may mean something else. Choose a checkpoint of a supported family: {known}.",
+    "weights.broken": "{path} is refused as safetensors: {why}. Fetch the file again, or write it anew with the package safetensors.",
     "backbone.family": "The backbone {ref!r} is of the family {family!r}, which is not supported. Supported: {known}.",
     "backbone.weights-changed": "The weights of the backbone {ref!r} have sha256 {found}, but {expected} was expected. Fetch them again.",
     "train.not-finite": "The loss is {loss} in epoch {epoch}, batch {batch}; no step was taken with it. Lower the learning rate, or look for broken rows.",
     "export.failed": "The model could not be exported to {format}: {said}.",
-    "plan.forms": "The plan cannot work: the step {step!r} takes {takes}, but what stands before it gives {gives!r}.",
+    "plan.forms": "The plan cannot work: the step {step!r} takes {takes}, but what stands before it gives {gives!r}. Put a step before it that gives that, or leave it out.",
     "plan.step-failed": "The step {step!r} of {plan!r} did not finish: {why}.",
     # needs
     "need.syntax": "The need cannot be read: {expected} is expected here.\n  {need}\n  {mark}",
@@ -72,33 +82,49 @@ MESSAGES: dict[str, str] = {
     "need.range": "The limit in {need!r} is out of range. Did you mean {meant}?",
     "need.class": "{measure} is of one class. Name it, as in: {measure} for urgent >= 0.9 (found: {need!r}).",
     "need.no-class": "There is no class {name!r} in column {target!r}, which the need {need!r} speaks of.{near} The classes are: {known}.",
+    "need.no-slice": "No row has {value!r} in column {column!r}, which the need {need!r} speaks of.{near} The column holds: {known}.",
     "need.prefer": "{name!r} cannot be preferred.{near} There is: {known}.",
     "need.setting": "{measure} takes no such qualifier in {need!r}. Leave the `for …` or `at …` out.",
     "needs.unknown-key": "There is no key {key!r} in needs.{near} There is: {known}.",
     "needs.no-data": "No data is named. Give a file, a folder, or a hub data set id as data.",
     "needs.duration": "{found!r} is no length of time. Write it as 20m, 90s or 1h30m.",
     "needs.value": "{key} takes {expected}; found {found!r}.",
-    "needs.file": "{path} cannot be read as needs: {why}.",
+    "needs.twice": "{measure} is limited twice, by {first!r} and by {second!r}. Keep the one that is meant.",
+    "needs.file": "{path} cannot be read as needs: {why}. Needs are keys such as `data: FILE` and `needs: [accuracy >= 0.9]`.",
     # serving and building
     "serve.open": "Listening on {host} would let other machines in, and no key is set. Set SARTOR_API_KEY, or pass --insecure if that is meant.",
-    "serve.port": "Cannot listen on {host}:{port}: {why}. Choose another --port, or 0 for a free one.",
+    "serve.port": "Cannot listen on {host}:{port}: {why}. Choose another --host or --port; port 0 takes a free one.",
     "serve.failed": "The server of {path} did not answer as it should; it said: {said}.",
+    "ledger.unwritten": "The ledger of looks at test rows cannot be written ({why}), so this counts as the first. Set SARTOR_STATE to a folder that can be.",
     "build.locked": "Another build is at work in {out} (process {pid}). Wait for it, or choose another --out.",
     "build.folder": "Nothing can be written to {out}: {why}. Choose another --out.",
     "build.no-candidate": "No candidate could be built: {why}.",
     "build.not-empty": "{out} holds other files and is no build of Sartor's. Choose another --out, so that nothing is lost.",
+    "build.inside": "{out} lies inside the bundle {bundle}, which would be changed by it. Choose another folder.",
     "report.missing": "{path} has no report: nothing was measured of it yet. Measure it with: sartor verify {path}",
+    "report.broken": "The report of {path} cannot be read: {why}. Measure it again with: sartor verify {path}",
+    "report.page": "The page cannot be written to {path}: {why}. Choose another --html.",
     "verify.no-needs": "{path} holds no needs.yaml: it is what was deployed. Verify the bundle that it came from.",
     "verify.data-changed": "The rows of {source} are not those that {path} was judged on (fingerprint {found}, then {known}). Name the file to judge on: sartor verify {path} DATA",
     "verify.no-data": "The data that {path} was built from is not here ({source}). Name the file to judge on: sartor verify {path} DATA",
-    "plan.file": "{path} cannot be read as a plan: {why}.",
+    "verify.no-class": "None of the classes in column {target!r} of {source} is known to {path}, such as {found}. Its classes are: {known}.",
+    "plan.file": "{path} cannot be read as a plan: {why}. Give the plan.json of a bundle, or one of its form.",
+    "plan.unfinished": "The plan ends with {gives}, and nothing can be served from that. Let it end with the step export, or quantise after it.",
+    "plan.argument": "The step {step!r} of the plan takes {expected} as {name!r}; found {found!r}.",
+    "plan.argument-unknown": "The step {step!r} of the plan takes no {name!r}.{near} It takes: {known}.",
     "export.nothing": "Say what to export: --to RUNTIME ({known}), or --deploy.",
     "export.exists": "{path} exists already. Choose another folder, so that nothing is lost.",
+    "export.folder": "Nothing can be written to {path}: {why}. Choose another folder.",
     "export.no-weights": "{path} holds no weights to export from; it is what was deployed.",
     # rows given to a model
     "row.not-object": "A row must be an object of columns, such as {example}; this one is {found}.",
     "row.missing-column": "The row has no column {column!r}.{near} The model takes: {known}.",
     "row.bad-value": "Column {column!r} takes {expected}; this row has {found}.",
+    "row.failed": "{failed:,} of {total:,} rows could not be answered; the first is row {row}: {why}",
+    # the command itself
+    "command.encoding": "The argument {argument!r} is not valid UTF-8. Rename the file, or give the folder that it lies in.",
+    "command.fault": "{what}. This is a fault of Sartor, not of what you gave. With SARTOR_TRACEBACK=1 the same command shows where it happened.",
+    "command.system": "The system refused: {why}. Free some space or mend the permissions; the same command goes on from here.",
 }
 
 
@@ -110,7 +136,7 @@ class SartorError(Exception):
     def __init__(self, code: str, **fields: Any) -> None:
         self.code = code
         self.fields = fields
-        super().__init__(MESSAGES[code].format(**fields))
+        super().__init__(_Message().format(MESSAGES[code], **fields))
 
 
 class InputError(SartorError, ValueError):
@@ -139,3 +165,20 @@ def near(name: str, known: Iterable[str]) -> str:
     """' Did you mean …?' when a known name is close to this one, else nothing."""
     close = difflib.get_close_matches(name, [str(item) for item in known], n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def printable(text: str) -> str:
+    """The text on one line: line ends, terminal escapes, marks that turn the direction of writing and the like are spelt out."""
+    return _UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+# Control characters, line and paragraph separators, directional marks, and surrogates, which no stream can write.
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+class _Message(string.Formatter):
+    """Formats a message whose fields come from files and may hold anything: each stays on its line and is not too long."""
+
+    def format_field(self, value: Any, format_spec: str) -> Any:
+        shown = printable(str(super().format_field(value, format_spec)))
+        return shown if len(shown) <= MOST_SHOWN else f"{shown[:MOST_SHOWN]}…"

@@ -82,7 +82,7 @@ def follow(
     names = keys(plan, made_of=made_of)
     done = 0
     for number, name in enumerate(names, start=1):
-        if _whole(cache / name):
+        if bundles.whole(cache / name):
             done = number
     if done == len(names):
         events(event("step", plan=plan.name, step=plan.moves[-1].step, status="cached"))
@@ -109,7 +109,7 @@ def follow(
         )
         rest = None if timeout_s is None else timeout_s - (time.monotonic() - began)
         code, last = _run_child(job, cache, events, rest)
-    if not _whole(cache / names[-1]):
+    if not bundles.whole(cache / names[-1]):
         step = plan.moves[min(last, len(plan.moves) - 1)].step
         raise SartorError("plan.step-failed", step=step, plan=plan.name, why=_why(code, cache))
     return bundles.load(cache / names[-1])
@@ -217,10 +217,6 @@ def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: floa
             if watchdog is not None:
                 watchdog.cancel()
             file.unlink(missing_ok=True)
-
-
-def _whole(path: Path) -> bool:
-    return (path / bundles.MANIFEST).is_file() and not bundles.changed(path)
 
 
 def _why(code: int, cache: Path) -> str:

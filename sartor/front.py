@@ -6,7 +6,6 @@ will be *met* on the test rows is at least 0.9, not when its validation score pa
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -14,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sartor import bounds, leaves
+from sartor import bounds, checkpoint, leaves
 from sartor.errors import InputError, near
 from sartor.needs import SYSTEM, Need, Needs
 from sartor.plan import Move, Plan
@@ -47,6 +46,7 @@ class Candidate:
     epochs: int | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
+    abstains: dict[str, Any] | None = None  # its threshold, where it may abstain
     flips: dict[str, Any] | None = None  # answers that differ from those of the float parent
 
     @property
@@ -78,6 +78,7 @@ class Candidate:
             "values": [value.as_dict() for value in self.report.values],
             "curve": self.curve,
             "notes": self.notes,
+            "abstains": self.abstains,
             "flips": self.flips,
         }
 
@@ -116,9 +117,13 @@ class Decision:
 class Front:
     """Every candidate so far, and what to try next."""
 
-    def __init__(self, needs: Needs, profile: Profile, *, task: str, test_rows: int) -> None:
-        """Raises: InputError `need.prefer` when the preference is no measure, `backbone.*` when the one asked for cannot be had."""
+    def __init__(self, needs: Needs, profile: Profile, *, task: str, test_rows: int, look: int = 1) -> None:
+        """look: which one at these test rows it will be, as far as is known; the later, the more strictly quality is judged.
+
+        Raises: InputError `need.prefer` when the preference is no measure, `backbone.*` when the one asked for cannot be had.
+        """
         self.needs, self.profile, self.task, self.test_rows = needs, profile, task, test_rows
+        self.level = bounds.level_of_look(needs.confidence, look)  # of the bounds of quality
         self.found: list[Candidate] = []
         self.slowness = 1.0  # what training took over what was forecast, on this machine
         self.primary = Key(leaves.load("task", task).PRIMARY)
@@ -178,9 +183,8 @@ class Front:
         if candidate.status == "measured":
             for need in self.needs.needs:
                 value = candidate.report.value(need.key)
-                candidate.chances[need.text] = chance(
-                    need, value, test_rows=self.test_rows, level=self.needs.confidence
-                )
+                level = self.level if need.kind == "quality" else self.needs.confidence
+                candidate.chances[need.text] = chance(need, value, test_rows=self.test_rows, level=level)
             if candidate.kind == "frozen" and "fit" in candidate.steps:
                 # The first pass over the data says how fast this machine really is.
                 forecast = max(0.1, self._embed_s(candidate.plan))
@@ -341,8 +345,14 @@ def chance(need: Need, value: Value | None, *, test_rows: int, level: float) -> 
     if value.low == value.high == value.measured:
         return float(need.holds(value.measured))
     trials = value.details.get("trials")
+    covered = value.details.get("coverage")
     if trials and need.op == ">=":
-        return bounds.chance_met(
+        enough = 1.0
+        if covered is not None:
+            enough = bounds.chance_met(
+                covered["answered"], covered["of"], test_trials=test_rows, limit=covered["asked"], level=level
+            )
+        return enough * bounds.chance_met(
             value.details["successes"],
             trials,
             test_trials=max(1, round(test_rows * trials / max(1, value.details.get("of", trials)))),
@@ -355,8 +365,9 @@ def chance(need: Need, value: Value | None, *, test_rows: int, level: float) -> 
     from scipy.stats import norm
 
     reach = float(norm.ppf(level))
-    error = max((value.high - value.low) / (2 * reach), 1e-12)
-    scale = float(np.sqrt(value.n / max(1, test_rows))) if need.kind == "quality" else 1.0
+    error = max((value.high - value.low) / (2 * float(norm.ppf(value.confidence))), 1e-12)
+    among = value.details.get("of", value.n)  # a slice has the same share of the test rows as of these
+    scale = float(np.sqrt(among / max(1, test_rows))) if need.kind == "quality" else 1.0
     margin = (value.measured - need.limit) * (1 if need.op[0] == ">" else -1)
     return float(norm.cdf((margin - reach * error * scale) / (error * np.sqrt(1 + scale**2))))
 
@@ -412,8 +423,8 @@ def _parameters(name: str, leaf: str) -> int:
     """Weights that every token passes through; of a transformer layers · (4 · width² + 2 · width · inner)."""
     if leaf != "hub":
         return next((card.parameters for card in leaves.load("backbone", leaf).cards() if card.name == name), 0)
-    config = json.loads((leaves.load("backbone", "hub").find(name) / "config.json").read_text(encoding="utf-8"))
-    layers = config.get("num_hidden_layers") or config.get("n_layers") or 6
-    width = config.get("hidden_size") or config.get("dim") or 384
-    inner = config.get("intermediate_size") or config.get("hidden_dim") or 4 * width
-    return int(layers * (4 * width * width + 2 * width * inner))
+    config = checkpoint.config_of(name)
+    layers = checkpoint.size_of(name, config, "num_hidden_layers", "n_layers", otherwise=6)
+    width = checkpoint.size_of(name, config, "hidden_size", "dim", otherwise=384)
+    inner = checkpoint.size_of(name, config, "intermediate_size", "hidden_dim", otherwise=4 * width)
+    return layers * (4 * width * width + 2 * width * inner)

@@ -9,25 +9,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
+from sartor import abstain, hardware, leaves, ledger, package
 from sartor import bundle as bundles
-from sartor import hardware, leaves, package
 from sartor import measure as measuring
 from sartor import needs as need_files
+from sartor.abstain import Threshold
 from sartor.bundle import Bundle
 from sartor.data import audit as audits
 from sartor.data import read, schema, split, store
-from sartor.data.dataset import Dataset, Examples, Finding, Splits
-from sartor.errors import InputError, SartorError, near
+from sartor.data.dataset import Dataset, Examples, Finding, Splits, check_column, texts_of
+from sartor.errors import MESSAGES, InputError, SartorError, near
 from sartor.events import Events, event, silent
 from sartor.follow import follow, versions
 from sartor.front import Candidate, Decision, Front, Profile, with_epochs
+from sartor.ledger import Look
 from sartor.needs import Needs, verdicts
 from sartor.plan import Plan, keys, source_digest
 from sartor.predict import Predictor
@@ -48,19 +50,21 @@ def build(
     out = Path(out)
     with Run(out, identity=_identity(needs, plan), budget_s=needs.budget_s, cache=cache, events=events) as run:
         ground = prepare(needs, run)
-        front = Front(needs, profile(ground, run), task=ground.task, test_rows=ground.clean_test_rows)
+        front = look_ahead(ground, needs, run)
         for candidate in plans(front, run, only=plan):
             if candidate.status == "waiting":
-                try_out(candidate, ground, needs, run, reserve_s=front.judging_s())
+                try_out(candidate, ground, needs, run, reserve_s=front.judging_s(), level=front.level)
             front.add(candidate)
             run.events(event("candidate", **_told(candidate)))
         best = front.best()
         if best is None:
             raise SartorError("build.no-candidate", why="; ".join(f"{c.plan.name}: {c.why}" for c in front.found))
+        restore(best, ground, needs, run)
         staged = package.stage(
             best, needs, ground.dataset, ground.splits, name=out.resolve().name, target=run.work / "staged"
         )
-        report = judge(staged, best, ground, needs, run)  # the test rows are touched once, here
+        look = look_at(staged, ground, needs, run)
+        report = judge(staged, best, ground, needs, run, look)  # the test rows are touched once, here
         judged = verdicts(needs, report)
         run.events(event("verdict", needs=[verdict.as_dict() for verdict in judged]))
         with run.stage("package"):
@@ -72,7 +76,8 @@ def build(
                 front=front,
                 chosen=best,
                 report=report,
-                baseline=run.once("baseline", lambda: _baseline(front, ground, needs)),
+                look=look,
+                baseline=run.once("baseline", lambda: _baseline(front, ground, needs, run)),
                 findings=ground.findings,
                 dataset=ground.dataset,
                 splits=ground.splits,
@@ -88,7 +93,7 @@ def foresee(needs: Needs) -> dict[str, Any]:
     """What a build would try, with reasons and forecasts; the data is read and audited, nothing is trained or kept."""
     with TemporaryDirectory() as folder, Run(Path(folder) / "plan", identity={}, budget_s=needs.budget_s) as run:
         ground = prepare(needs, run)
-        front = Front(needs, profile(ground, run), task=ground.task, test_rows=ground.clean_test_rows)
+        front = look_ahead(ground, needs, run)
         told = []
         for candidate in front.possible():
             decision = front.decide(candidate, left_s=run.left_s - front.judging_s())
@@ -127,11 +132,17 @@ class Ground:
         rows = getattr(self.splits, part)
         return task.examples(self.dataset, rows, self.target, group=self.splits.group)  # type: ignore[no-any-return]
 
+    def judging(self) -> Examples:
+        """The test examples that can prove something: those that training did not see, or all where it saw every one."""
+        test = self.examples("test")
+        unseen = np.flatnonzero(~np.isin(test.rows, self.splits.leaked))
+        return test[unseen] if len(unseen) else test
+
 
 def prepare(needs: Needs, run: Run) -> Ground:
     """Reads, audits and splits. Everything that can be wrong with the input is said here, before any compute.
 
-    Raises: InputError `data.*`, `schema.*`, `split.*`, `need.no-class`.
+    Raises: InputError `data.*`, `schema.*`, `split.*`, `need.no-class`, `need.no-slice`.
     """
     with run.stage("read"):
         dataset = read.read(
@@ -142,15 +153,9 @@ def prepare(needs: Needs, run: Run) -> Ground:
         for note in (*dataset.notes, *found.reasons):
             run.events(event("log", level="info", code="", message=note))
     target = found.targets[0].name
-    if needs.group is not None and needs.group not in dataset.table.column_names:
-        known = dataset.table.column_names
-        raise InputError(
-            "schema.unknown-column",
-            column=needs.group,
-            near=near(needs.group, known),
-            known=", ".join(map(repr, known)),
-        )
-    _check_classes(needs, dataset, task, target)
+    if needs.group is not None:
+        check_column(dataset, needs.group)
+    _check_names(needs, dataset, task, target)
     with run.stage("audit"):
         findings = audits.audit(dataset, target=target, task=task, seed=needs.seed)
         for finding in findings:
@@ -188,6 +193,29 @@ def profile(ground: Ground, run: Run) -> Profile:
     )
 
 
+def look_ahead(ground: Ground, needs: Needs, run: Run) -> Front:
+    """The empty front of a search, which knows how strictly its winner will be judged: how often these test rows were looked at."""
+    before = run.once("looks before", lambda: ledger.looks(ledger.fingerprint(ground.judging())))
+    return Front(needs, profile(ground, run), task=ground.task, test_rows=ground.clean_test_rows, look=int(before) + 1)
+
+
+def look_at(staged: Bundle, ground: Ground, needs: Needs, run: Run) -> Look:
+    """Writes into the ledger that this model is about to be judged on the test rows; says which look it is."""
+
+    def work() -> dict[str, Any]:
+        facts = [("name", run.out.resolve().name), ("data", ground.dataset.source), ("when", package.now())]
+        return ledger.look(ledger.fingerprint(ground.judging()), staged.model, facts=facts).as_dict()
+
+    look = Look(**run.once(f"look {staged.model}", work))
+    if look.trouble:
+        said = MESSAGES["ledger.unwritten"].format(why=look.trouble)
+        run.events(event("log", level="warning", code="ledger.unwritten", message=said))
+    elif look.number > 1:
+        said = f"Look {look.number} at these test rows: quality is judged at {look.level(needs.confidence):.2%}."
+        run.events(event("log", level="info", code="", message=said))
+    return look
+
+
 def plans(front: Front, run: Run, *, only: Plan | None = None) -> Iterator[Candidate]:
     """The candidates to try, one after the other, each decided upon with what the ones before it showed.
 
@@ -217,16 +245,15 @@ def plans(front: Front, run: Run, *, only: Plan | None = None) -> Iterator[Candi
         yield candidate
 
 
-def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, reserve_s: float) -> None:
+def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, reserve_s: float, level: float) -> None:
     """Follows a candidate's plan and measures it on the validation rows, through the predictor and server that would serve it.
 
-    reserve_s: seconds of the budget that are kept for judging the winner.
+    reserve_s: seconds of the budget that are kept for judging the winner. level: of the bounds that it will be judged by.
     """
 
     def work() -> dict[str, Any]:
         began = run.journal.spent_s
         steps: dict[str, float] = {}
-        made_of = _made_of(ground, needs)
 
         def listen(item: dict[str, Any]) -> None:
             if item.get("event") == "step" and item.get("status") == "done":
@@ -235,21 +262,17 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
 
         left = run.left_s - reserve_s
         try:
-            bundle = follow(
-                candidate.plan,
-                data=ground.folder,
-                cache=run.cache,
-                made_of=made_of,
-                threads=hardware.cores(),
-                events=listen,
-                timeout_s=None if np.isinf(left) else max(10.0, left),
-            )
+            timeout_s = None if np.isinf(left) else max(10.0, left)
+            bundle = _follow(candidate.plan, ground, needs, run, events=listen, timeout_s=timeout_s)
             before = run.journal.spent_s
+            valid, threshold = ground.examples("valid"), _threshold(bundle, ground, needs, level)
             report, answers = measuring.measure(
                 bundle,
-                ground.examples("valid"),
+                valid,
                 needs,
                 effort=measuring.QUICK,
+                abstain_below=threshold.below if threshold else None,
+                slices=texts_of(ground.dataset, valid.rows, needs.sliced_by),
                 training_s=before,  # until here, as for the winner: what one waits for is the whole build
                 events=run.events,
             )
@@ -259,7 +282,7 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
             run.events(event("log", level="error", code=error.code, message=str(error)))
             return {"status": "failed", "why": str(error), "seconds": run.journal.spent_s - began}
         steps["measure"] = run.journal.spent_s - before
-        prefixes = [run.cache / name for name in keys(candidate.plan, made_of=made_of)]
+        prefixes = [run.cache / name for name in keys(candidate.plan, made_of=_made_of(ground, needs))]
         notes = _notes(prefixes)
         return {
             "status": "measured",
@@ -269,6 +292,7 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
             "report": report.as_dict(),
             "curve": notes.pop("curve", []),
             "notes": notes,
+            "abstains": threshold.as_dict() if threshold else None,
             "flips": _flips(prefixes, answers, ground, needs, run),
         }
 
@@ -279,9 +303,57 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
         candidate.steps, candidate.bundle = found["steps"], str(run.cache / found["bundle"])
         candidate.report = Report.from_dict(found["report"])
         candidate.curve, candidate.notes, candidate.flips = found["curve"], found["notes"], found["flips"]
+        candidate.abstains = found["abstains"]
 
 
-def judge(staged: Bundle, chosen: Candidate, ground: Ground, needs: Needs, run: Run) -> Report:
+def _threshold(bundle: Bundle, ground: Ground, needs: Needs, level: float) -> Threshold | None:
+    """When a candidate should rather not answer, where a need lets it; from calibration rows, or validation rows where those are few."""
+    limits = abstain.asked(needs)
+    if not limits:
+        return None
+    rows = ground.examples("calib" if len(ground.splits.calib) else "valid")
+    predictor = Predictor(bundle, threads=needs.threads, abstain_below=0.0)
+    answers = measuring.answer(predictor, rows)
+    head = bundle.meta["heads"][0]
+    task = leaves.load("task", head["task"])
+    stats = task.METRICS[task.PRIMARY].stats(answers, rows.targets[ground.target], head["spec"], None)
+    return abstain.choose(
+        np.array([answer.get("probability", 0.0) for answer in answers]),
+        stats[:, 0] > 0,
+        limits,
+        confidence=needs.confidence,
+        level=level,
+        test_rows=ground.clean_test_rows,
+    )
+
+
+def restore(candidate: Candidate, ground: Ground, needs: Needs, run: Run) -> None:
+    """Makes a measured candidate's bundle again where the cache lost or broke it since: its plan computes the same bits."""
+    path = Path(candidate.bundle)
+    if not bundles.whole(path):
+        run.events(
+            event(
+                "log", level="warning", code="", message=f"{candidate.plan.name} is not whole in the cache: made again."
+            )
+        )
+        _follow(candidate.plan, ground, needs, run, events=run.events)
+
+
+def _follow(
+    plan: Plan, ground: Ground, needs: Needs, run: Run, *, events: Events, timeout_s: float | None = None
+) -> Bundle:
+    return follow(
+        plan,
+        data=ground.folder,
+        cache=run.cache,
+        made_of=_made_of(ground, needs),
+        threads=hardware.cores(),
+        events=events,
+        timeout_s=timeout_s,
+    )
+
+
+def judge(staged: Bundle, chosen: Candidate, ground: Ground, needs: Needs, run: Run, look: Look) -> Report:
     """Measures the packaged winner on the test rows: quality through the packaged runtime, the rest through the real server."""
 
     def work() -> dict[str, Any]:
@@ -293,6 +365,8 @@ def judge(staged: Bundle, chosen: Candidate, ground: Ground, needs: Needs, run: 
             needs,
             effort=_effort(chosen, needs, run.left_s),
             leaked=leaked,
+            slices=texts_of(ground.dataset, test.rows, needs.sliced_by),
+            confidence=look.level(needs.confidence),
             training_s=run.journal.spent_s,
             events=run.events,
         )
@@ -345,11 +419,13 @@ def _flips(
     """How many validation answers an eight-bit bundle changes against the float graph that it was made from."""
     if bundles.load(prefixes[-1], check=False).meta["runtime"].get("precision") != "int8":
         return None
+    if not bundles.whole(prefixes[-2]):
+        return None  # the cache lost the parent; nothing hangs on this figure
     parent = Predictor(bundles.load(prefixes[-2], check=False), threads=needs.threads)
     before = measuring.answer(parent, ground.examples("valid"), events=run.events)
     same = leaves.load("task", ground.task).same
-    flips = sum(not same(one, other) for one, other in zip(answers, before, strict=True))
-    return {"of": "its float parent", "n": len(answers), "flips": flips}
+    both = [pair for pair in zip(answers, before, strict=True) if "abstained" not in pair[0]]
+    return {"of": "its float parent", "n": len(both), "flips": sum(not same(one, other) for one, other in both)}
 
 
 def _notes(prefixes: list[Path]) -> dict[str, Any]:
@@ -361,15 +437,17 @@ def _notes(prefixes: list[Path]) -> dict[str, Any]:
     return told
 
 
-def _baseline(front: Front, ground: Ground, needs: Needs) -> dict[str, Any] | None:
+def _baseline(front: Front, ground: Ground, needs: Needs, run: Run) -> dict[str, Any] | None:
     """The trivial baseline's primary metric on the test rows, for comparison; it takes part in no choice."""
     trivial = next((c for c in front.found if c.trivial and c.status == "measured"), None)
     if trivial is None:
         return None
+    restore(trivial, ground, needs, run)
     test = ground.examples("test")
     leaked = np.isin(test.rows, ground.splits.leaked)
     predictor = Predictor(bundles.load(trivial.bundle, check=False), threads=needs.threads)
-    values = measuring.quality(predictor, test, measuring.answer(predictor, test), needs, leaked=leaked)
+    plain = replace(needs, needs=())
+    values = measuring.quality(predictor, test, measuring.answer(predictor, test), plain, leaked=leaked)
     value = next(value for value in values if value.key == front.primary)
     return {"name": trivial.plan.name, "measured": value.measured}
 
@@ -385,24 +463,34 @@ def _effort(chosen: Candidate, needs: Needs, left_s: float) -> measuring.Effort:
     return measuring.Effort(full.servers, full.windows, int(np.clip(affordable, 40, full.requests)), full.processes)
 
 
-def _check_classes(needs: Needs, dataset: Dataset, task: str, target: str) -> None:
-    asked = [need for need in needs.needs if need.key.for_class is not None]
-    if not asked:
-        return
+def _check_names(needs: Needs, dataset: Dataset, task: str, target: str) -> None:
+    """Raises: InputError `need.no-class`, `schema.unknown-column`, `need.no-slice` for what needs name and the data has not."""
     labelled = split.usable_rows(dataset, target=target, task=task)
     leaf = leaves.load("task", task)
-    known = leaf.learn(leaf.examples(dataset, labelled, target).targets[target]).get("classes", [])
-    for need in asked:
-        name = str(need.key.for_class)
-        if name not in known:
+    classes = leaf.learn(leaf.examples(dataset, labelled, target).targets[target]).get("classes", [])
+    for need in needs.needs:
+        if need.key.for_class is not None and need.key.for_class not in classes:
+            name = str(need.key.for_class)
             raise InputError(
                 "need.no-class",
                 name=name,
                 target=target,
                 need=need.text,
-                near=near(name, known),
-                known=", ".join(map(repr, known[:40])),
+                near=near(name, classes),
+                known=", ".join(map(repr, classes[:40])),
             )
+        if need.key.where is not None:
+            column, value = need.key.where
+            held = sorted({text for text in texts_of(dataset, labelled, [column])[column] if text})
+            if value not in held:
+                raise InputError(
+                    "need.no-slice",
+                    value=value,
+                    column=column,
+                    need=need.text,
+                    near=near(value, held),
+                    known=", ".join(map(repr, held[:40])) + (", …" if len(held) > 40 else ""),
+                )
 
 
 def _time(run: Run, front: Front) -> dict[str, Any]:

@@ -14,10 +14,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,8 @@ from sartor.report import Key, Report, Value
 
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
 START_TIMEOUT_S = 60.0
+Slices = Mapping[str, Sequence[str | None]]  # column -> its value for each example, as text
+MOST_TIMES = 4  # the servers of an effort, where latencies hang together so long that its windows give no bound
 LEAKED = ("leaked", "included")  # the slice of a value that counts test rows which training saw
 
 
@@ -57,18 +60,23 @@ def measure(
     *,
     effort: Effort = FULL,
     leaked: np.ndarray | None = None,
+    slices: Slices = MappingProxyType({}),
+    confidence: float | None = None,
+    abstain_below: float | None = None,
     training_s: float | None = None,
     events: Events = silent,
 ) -> tuple[Report, list[dict[str, Any]]]:
     """Everything that the needs ask of a bundle, and accuracy's like, p95 and size in any case; with the answers.
 
     leaked: [n] bool, examples whose inputs were seen in training: they prove nothing, so quality is judged without them, and told
-    with them beside it. The claim holds on this machine: a need for other hardware has no value here, so it is unproven.
+    with them beside it. slices: the values, per example, of the columns that needs speak of (`where …`). confidence: of the bounds of quality, where these rows were looked at before; as of the needs when left out.
+    abstain_below: the threshold of a candidate that has none in its bundle yet. The claim holds on this machine: a need for other hardware has no value here, so it is unproven.
     """
-    predictor = Predictor(bundle, threads=needs.threads)
+    predictor = Predictor(bundle, threads=needs.threads, abstain_below=abstain_below)
     answers = answer(predictor, examples, events=events)
     report = Report(environment=hardware.describe() | {"threads": needs.threads})
-    report.add([*quality(predictor, examples, answers, needs, leaked=leaked), size(bundle)])
+    told = quality(predictor, examples, answers, needs, leaked=leaked, slices=slices, confidence=confidence)
+    report.add([*told, size(bundle)])
     if training_s is not None:
         report.add([Value(Key("training_time"), training_s, training_s, training_s, 1, "s", method="wall-clock")])
     if needs.threads > hardware.cores():
@@ -112,7 +120,15 @@ def load_values(
     windows: list[np.ndarray] = []
     rates: list[float] = []
     share = -(-effort.windows // effort.servers)
-    for number in range(effort.servers):
+    levels = _levels(needs)
+    quantiles = [QUANTILES[key.measure] for key in keys if key.measure in QUANTILES]
+
+    def enough() -> bool:
+        """Whether every quantile has a bound; where latencies hang together for long, that takes more windows."""
+        return all(bounds.quantile(windows, q=q, level=levels[0]) is not None for q in quantiles)
+
+    number = 0
+    while number < effort.servers or (number < MOST_TIMES * effort.servers and not enough()):
         with served(path, threads=needs.threads) as address:
             drive(address, bodies, clients=clients, requests=max(20, 5 * clients), offset=0)  # warm-up
             for window in range(share):
@@ -120,17 +136,16 @@ def load_values(
                 took, seconds = drive(address, bodies, clients=clients, requests=effort.requests, offset=offset)
                 windows.append(took)
                 rates.append(len(took) / seconds)
-                events(
-                    event("progress", stage="latency", done=len(windows), total=share * effort.servers, unit="windows")
-                )
-    levels = _levels(needs)
+                total = share * max(effort.servers, number + 1)
+                events(event("progress", stage="latency", done=len(windows), total=total, unit="windows"))
+        number += 1
     values = []
     for key in keys:
         if key.measure in QUANTILES:
             q = QUANTILES[key.measure]
             measured, unit = float(np.quantile(np.concatenate(windows), q)), "ms"
             rungs = [(level, bounds.quantile(windows, q=q, level=level)) for level in levels]
-            method, n = f"{len(windows)} windows over {effort.servers} processes", sum(map(len, windows))
+            method, n = f"{len(windows)} windows over {number} processes", sum(map(len, windows))
         elif key.measure == "throughput":
             measured, unit = float(np.mean(rates)), "rows/s"
             rungs = [(level, bounds.mean(np.array(rates), level=level)) for level in levels]
@@ -269,23 +284,49 @@ def quality(
     needs: Needs,
     *,
     leaked: np.ndarray | None = None,
+    slices: Slices = MappingProxyType({}),
+    confidence: float | None = None,
 ) -> list[Value]:
     """The values of every quality need and of the task's primary metric.
 
-    An example that cannot be answered counts as a wrong answer, never as none.
+    An example that cannot be answered counts as a wrong answer, never as none. The baseline's answers follow from the spec alone.
     """
     head = predictor.heads[0]
+    task = leaves.load("task", head["task"])
     keys = [need.key for need in needs.needs if need.kind == "quality"]
-    primary = Key(leaves.load("task", head["task"]).PRIMARY)
+    primary = Key(task.PRIMARY)
     if primary not in keys:
         keys.append(primary)
-    levels = _levels(needs)
+    levels = _levels(needs, confidence)
+
+    constant = task.decode(np.asarray(task.trivial(head["spec"]))[None], head["spec"])[0]
+
+    def one(key: Key, places: np.ndarray) -> Value:
+        among = len(places)
+        if key.where is not None:
+            column, wanted = key.where
+            places = places[np.array([slices[column][i] == wanted for i in places], dtype=bool)]
+        coverage = dict(key.setting).get("coverage")
+        if coverage is not None:
+            answered = np.array(["abstained" not in answers[i] for i in places], dtype=bool)
+            groups = examples.groups[places] if examples.grouped else None
+            covered = _coverage(answered, coverage, levels=levels, groups=groups)
+            places = places[answered]
+        kept = examples[places]
+        value = value_of(
+            key,
+            [answers[i] for i in places],
+            kept.targets[head["target"]],
+            head,
+            levels=levels,
+            groups=kept.groups if examples.grouped else None,
+            among=among,
+            reference=[constant] * len(places) if key.against else None,
+        )
+        return value if coverage is None else replace(value, details=value.details | {"coverage": covered})
 
     def over(places: np.ndarray) -> list[Value]:
-        kept = examples[places]
-        groups = kept.groups if kept.grouped else None
-        given = [answers[i] for i in places]
-        return [value_of(key, given, kept.targets[head["target"]], head, levels=levels, groups=groups) for key in keys]
+        return [one(key, places) for key in keys]
 
     everything = np.arange(len(examples))
     if leaked is None or not leaked.any():
@@ -301,6 +342,7 @@ def quality(
     told = [
         replace(value, key=replace(value.key, where=LEAKED), note=f"{note}; they are counted here.")
         for value in over(everything)
+        if value.key.where is None and value.key.against is None
     ]
     return [*judged, *told]
 
@@ -313,22 +355,31 @@ def value_of(
     *,
     levels: Sequence[float],
     groups: np.ndarray | None = None,
+    among: int | None = None,
+    reference: Sequence[dict[str, Any]] | None = None,
 ) -> Value:
-    """One measure of quality with its bounds: exact for a proportion, by bootstrap for any other."""
+    """One measure of quality with its bounds: exact for a proportion, by bootstrap for any other.
+
+    among: the examples that this slice was taken from. reference: other answers to the same examples; then the value is how much
+    higher the measure is than theirs, in points where it is a share.
+    """
     metric = leaves.load("task", head["task"]).METRICS[key.measure]
     if not targets:
         return Value(key, None, None, None, 0, metric.unit, levels[0], note="There are no examples to judge on.")
     stats = metric.stats(answers, targets, head["spec"], key.for_class)
+    if reference is not None:
+        theirs = metric.stats(reference, targets, head["spec"], key.for_class)
+        return _difference(key, metric, stats, theirs, levels=levels, groups=groups, among=among)
     sums = stats.sum(axis=0)
     measured = float(metric.finish(sums)) if len(stats) else float("nan")
     number = len(stats)
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = {"of": among or len(stats)}
     at_level: Callable[[float], bounds.Bounds | None]
     if metric.proportion:
         number = int(sums[1])
         if groups is None:
             method = "Clopper–Pearson"
-            details = {"successes": int(sums[0]), "trials": number, "of": len(stats)}
+            details |= {"successes": int(sums[0]), "trials": number}
 
             def at_level(level: float) -> bounds.Bounds | None:
                 return bounds.proportion(sums[0], sums[1], level=level) if number else None
@@ -351,15 +402,82 @@ def value_of(
     )
 
 
+def _coverage(
+    answered: np.ndarray, asked: float, *, levels: Sequence[float], groups: np.ndarray | None
+) -> dict[str, Any]:
+    """The share of the examples that were answered [n bool], with its bounds at every level; they are 0 and 1 where none can be given."""
+    ladder = []
+    for level in levels:
+        if groups is None:
+            found = bounds.proportion(int(answered.sum()), len(answered), level=level)
+        else:
+            hits = answered.astype(np.float64)
+            found = bounds.grouped_proportion(hits, np.ones(len(hits)), groups, level=level) or bounds.Bounds(0.0, 1.0)
+        ladder.append([level, found.low, found.high])
+    return {
+        "asked": asked,
+        "measured": float(answered.mean()) if len(answered) else 0.0,
+        "answered": int(answered.sum()),
+        "of": len(answered),
+        "low": ladder[0][1],
+        "high": ladder[0][2],
+        "ladder": ladder,
+    }
+
+
+def _difference(
+    key: Key,
+    metric: Any,
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    *,
+    levels: Sequence[float],
+    groups: np.ndarray | None,
+    among: int | None,
+) -> Value:
+    """How much higher a measure is than a reference's on the same examples; the pairs are resampled together.
+
+    ours, theirs: [n, s] statistics of each example.
+    """
+    scale, unit = (100.0, "points") if metric.unit == "" else (1.0, metric.unit)
+    width = ours.shape[1]
+    both = np.concatenate([ours, theirs], axis=1)
+
+    def finish(sums: np.ndarray) -> np.ndarray:
+        return np.asarray(scale * (metric.finish(sums[..., :width]) - metric.finish(sums[..., width:])))
+
+    trials = int(ours[:, 1].sum()) if metric.proportion else 0
+    exact = metric.proportion and groups is None and bool((ours[:, 1] == theirs[:, 1]).all())
+    apart = ours[:, 0] - theirs[:, 0]
+
+    def at_level(level: float) -> bounds.Bounds | None:
+        if not exact:
+            return bounds.bootstrap(both, finish, level=level, groups=groups)
+        found = bounds.paired_difference(int((apart > 0).sum()), int((apart < 0).sum()), trials, level=level)
+        return bounds.Bounds(scale * found.low, scale * found.high) if trials else None
+
+    return _with_rungs(
+        key,
+        float(finish(both.sum(axis=0))),
+        [(level, at_level(level)) for level in levels],
+        n=trials if exact else len(ours),
+        unit=unit,
+        method="Tango, paired" if exact else "paired bootstrap" + (" over groups" if groups is not None else ""),
+        details={"of": among or len(ours)},
+        few="independent examples",
+    )
+
+
 def size(bundle: Bundle) -> Value:
     """Megabytes (10⁶ bytes) of the files that are deployed: a fact."""
     megabytes = bundle.deployed_bytes() / 1e6
     return Value(Key("size"), megabytes, megabytes, megabytes, 1, "MB", method="counted")
 
 
-def _levels(needs: Needs) -> list[float]:
-    """The confidence asked for, and Holm's stricter ones for as many needs as there are."""
-    return sorted({needs.confidence, *(1 - (1 - needs.confidence) / j for j in range(2, len(needs.needs) + 1))})
+def _levels(needs: Needs, confidence: float | None = None) -> list[float]:
+    """The confidence asked for, or another, and Holm's stricter ones for as many needs as there are."""
+    level = confidence or needs.confidence
+    return [level, *(1 - (1 - level) / j for j in range(2, len(needs.needs) + 1))]
 
 
 def _with_rungs(

@@ -6,9 +6,12 @@ The whole grammar of a need is parsed; what cannot be measured yet is refused by
 
 from __future__ import annotations
 
+import math
+import os
 import re
+import stat
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +21,11 @@ from sartor import leaves
 from sartor.errors import InputError, Problems, near
 from sartor.report import Key, Report, Value, Verdict
 
-MAX_FILE_BYTES = 1_000_000
+MAX_FILE_BYTES = 100_000
+MAX_SCALAR = 10_000  # characters of one value of a file
+MAX_DEPTH = 20
+MAX_NEED = 500  # characters
+MAX_BUDGET_S = 366 * 86_400.0
 ALPHA = 0.05
 
 # measure: (unit of its limit, better, takes a concurrency)
@@ -77,6 +84,11 @@ class Needs:
     group: str | None = None
 
     @property
+    def sliced_by(self) -> list[str]:
+        """The columns that needs speak of as `where COLUMN == VALUE`."""
+        return sorted({need.key.where[0] for need in self.needs if need.key.where})
+
+    @property
     def threads(self) -> int:
         """Threads of the hardware that the model will run on."""
         from sartor.hardware import cores
@@ -104,29 +116,31 @@ def make(**given: Any) -> Needs:
         except InputError as error:
             problems.append(error)
 
-    if not given.get("data"):
+    if given.get("data"):
+        attempt("data", _data)
+    else:
         problems.append(InputError("needs.no-data"))
-    found["data"] = given.get("data")
     attempt("input", lambda value: (value,) if isinstance(value, str) else _strings("input", value))
     attempt("target", _target)
     attempt("task", lambda value: _text("task", value))
     attempt("group", lambda value: _text("group", value))
     attempt("backbone", lambda value: _text("backbone", value))
     attempt("prefer", lambda value: _text("prefer", value))
-    attempt("budget", duration)
+    attempt("budget", _budget)
     attempt("hardware", _hardware)
     attempt("seed", _seed)
     attempt("confidence", _confidence)
     task = found.get("task") or "classify"
     if task in leaves.names("task"):
-        texts = given.get("needs") or []
-        parsed = []
-        for text in [texts] if isinstance(texts, str) else texts:
+        parsed: dict[Key, Need] = {}
+        for text in _texts(given.get("needs"), problems):
             try:
-                parsed.append(parse(text, task=task))
+                need = parse(text, task=task)
+                if (other := parsed.setdefault(need.key, need)) is not need:
+                    raise InputError("needs.twice", measure=need.key, first=other.text, second=need.text)
             except InputError as error:
                 problems.append(error)
-        found["needs"] = tuple(parsed)
+        found["needs"] = tuple(parsed.values())
     else:
         known_tasks = leaves.names("task")
         problems.append(
@@ -141,30 +155,43 @@ def make(**given: Any) -> Needs:
     return Needs(**found)
 
 
-def load(path: Path | str, **overrides: Any) -> Needs:
+def load(path: Path | str, /, **overrides: Any) -> Needs:
     """Needs from a YAML file; keywords override its keys. Paths of data in it are relative to the file.
 
     Raises: InputError `needs.file`; Problems as `make`.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError("needs.file", path=path, why="there is no such file")
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise InputError("needs.file", path=path, why=f"it is larger than {MAX_FILE_BYTES:,} bytes")
-    try:
-        given = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)  # noqa: S506 (a SafeLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(
-            "needs.file", path=path, why=" ".join(str(error).split())[:400] or "it is nested too deep"
-        ) from None
+    given = read_yaml(_bytes(path), told=path)
     if not isinstance(given, dict):
         raise InputError("needs.file", path=path, why="it holds no keys such as `data:` and `needs:`")
     data = given.get("data")
     if isinstance(data, str):
         given["data"] = _relative(path.parent, data)
     elif isinstance(data, Mapping):
-        given["data"] = {part: _relative(path.parent, str(file)) for part, file in data.items()}
+        given["data"] = {part: _relative(path.parent, file) for part, file in data.items()}
     return make(**{str(key): value for key, value in given.items()} | overrides)
+
+
+def read_yaml(data: bytes | str, *, told: Path | str) -> Any:
+    """What a small YAML text holds, safely. told: where it stands, for the message.
+
+    Raises: InputError `needs.file`, with line and column.
+    """
+    try:
+        text = data if isinstance(data, str) else data.decode("utf-8-sig")
+        return yaml.load(text, Loader=_Loader)  # noqa: S506 (a SafeLoader)
+    except UnicodeDecodeError as error:
+        before = error.object[: error.start]
+        line, column = before.count(b"\n") + 1, error.start - before.rfind(b"\n")
+        why = f"it is not UTF-8 (line {line}, byte {column}); save it as UTF-8"
+    except yaml.reader.ReaderError as error:
+        line, column = text.count("\n", 0, error.position) + 1, error.position - text.rfind("\n", 0, error.position)
+        why = f"it holds the control character {chr(error.character)!r} (line {line}, column {column})"
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        where = f" (line {mark.line + 1}, column {mark.column + 1})" if mark else ""
+        why = f"{error.problem or error.context}{where}"
+    raise InputError("needs.file", path=told, why=why)
 
 
 def dump(needs: Needs) -> str:
@@ -184,7 +211,7 @@ def as_dict(needs: Needs) -> dict[str, Any]:
     if needs.input:
         record["input"] = list(needs.input)
     if needs.budget_s is not None:
-        record["budget"] = f"{needs.budget_s:g}s"
+        record["budget"] = f"{needs.budget_s:.9f}".rstrip("0").rstrip(".") + "s"
     return record | {"backbone": needs.backbone, "seed": needs.seed, "confidence": needs.confidence}
 
 
@@ -195,6 +222,10 @@ def parse(text: str, *, task: str = "classify") -> Need:
     """
     if not isinstance(text, str):
         raise InputError("need.syntax", need=text, mark="", expected="text such as 'accuracy >= 0.9'")
+    if len(text) > MAX_NEED:
+        expected = f"text of at most {MAX_NEED} characters"
+        raise InputError("needs.value", key="needs", expected=expected, found=f"{text[:40]}…")
+    text = re.sub(r"\s", " ", text)  # of the same length, so that the mark below a message stands where it should
     tokens = list(_tokens(text))
     at = 0
 
@@ -215,20 +246,30 @@ def parse(text: str, *, task: str = "classify") -> Need:
     known = [*metrics, *SYSTEM]
     if name not in known:
         raise InputError("need.measure", need=text, name=name, near=near(name, known), known=", ".join(known))
-    for_class, setting = None, []
+    for_class, where, against, setting = None, None, None, []
     while peek() in ("for", "where", "at"):
         word = take("")
         if word == "for":
             for_class = _unquoted(take("the name of a class"))
         elif word == "where":
-            raise InputError("need.unsupported", need=text, what="a slice (where …)")
+            column = _unquoted(take("the name of a column"))
+            place = tokens[at][1] if at < len(tokens) else len(text)
+            if take("==") != "==":
+                raise _stopped(text, place, "==")
+            where = (column, _unquoted(take("a value of that column")))
         else:
             which = take("a setting, such as concurrency 8")
+            place = tokens[at][1] if at < len(tokens) else len(text)
+            if which == "coverage":
+                if take(">=") != ">=":
+                    raise _stopped(text, place, ">=")
+                setting.append(("coverage", _share(text, tokens, at)))
+                at += 2 if at + 1 < len(tokens) and tokens[at + 1][0] == "%" else 1
+                continue
             if which != "concurrency":
                 raise InputError("need.unsupported", need=text, what=f"the setting {which!r}")
-            place = tokens[at][1] if at < len(tokens) else len(text)
             count = take("a number of clients")
-            if not count.isdigit() or not 1 <= int(count) <= 1024:
+            if not count.isdecimal() or not 1 <= int(count) <= 1024:
                 raise _stopped(text, place, "a whole number of clients from 1 to 1024")
             setting.append(("concurrency", float(count)))
     place = tokens[at][1] if at < len(tokens) else len(text)
@@ -238,43 +279,60 @@ def parse(text: str, *, task: str = "classify") -> Need:
     place = tokens[at][1] if at < len(tokens) else len(text)
     number = take("a number")
     if number == "baseline":
-        raise InputError("need.unsupported", need=text, what="a limit relative to the baseline")
+        against = number
+        place = tokens[at][1] if at < len(tokens) else len(text)
+        sign = take("+ or − and by how much, such as + 2 points")
+        if sign not in ("+", "-", "−"):
+            raise _stopped(text, place, "+ or − and by how much, such as + 2 points")
+        place = tokens[at][1] if at < len(tokens) else len(text)
+        number = take("a number")
+        number = number if sign == "+" or not _is_number(number) else f"-{number}"
     if not _is_number(number):
         raise _stopped(text, place, "a number")
     unit_place = tokens[at][1] if at < len(tokens) else len(text)
     unit = take("") if at < len(tokens) else ""
     # `latency_p95 <= 10 ms at concurrency 8` reads as well as the other order.
-    if peek() == "at" or unit == "at":
-        return parse(_setting_first(text, tokens, at - (unit == "at")), task=task)
+    if peek() in ("at", "where") or unit in ("at", "where"):
+        moved = parse(_qualifier_first(text, tokens, at - (unit in ("at", "where"))), task=task)
+        return replace(moved, text=" ".join(text.split()))
     if at < len(tokens):
         raise _stopped(text, tokens[at][1], "the end of the need")
     if name in SYSTEM:
         base, better, concurrent = SYSTEM[name]
-        if for_class is not None or (setting and not concurrent):
+        if for_class is not None or where is not None or against is not None:
+            raise InputError("need.setting", need=text, measure=name)
+        if setting and not (concurrent and [name for name, _ in setting] == ["concurrency"]):
             raise InputError("need.setting", need=text, measure=name)
         if concurrent and not setting:
             setting = [("concurrency", 1.0)]
         limit = _limit(text, unit_place, float(number), unit, base)
+        if not 0 < limit < math.inf:
+            raise InputError("need.range", need=text, meant=f"a number of {base} above 0")
     else:
         metric = metrics[name]
         base, better = metric.unit, metric.better
         if metric.per_class != (for_class is not None):
             raise InputError("need.class" if metric.per_class else "need.setting", need=text, measure=name)
-        if setting:
+        coverable = metric.proportion and not metric.per_class and against is None
+        if setting and not ([name for name, _ in setting] == ["coverage"] and coverable):
             raise InputError("need.setting", need=text, measure=name)
-        if unit == "%":
+        if against is not None:
+            base, limit = _difference(text, unit_place, float(number), unit, base)
+        elif unit == "%":
             limit = float(number) / 100
         elif unit and unit != base:
             raise _stopped(text, unit_place, "no unit, or %")
         else:
             limit = float(number)
-        if metric.unit == "" and not 0 <= limit <= 1:
+        if base == "" and not 0 <= limit <= 1:
             raise InputError("need.range", need=text, meant=f"{number}%" if 1 < limit <= 100 else "a share from 0 to 1")
+        if against is None and not 0 <= limit < math.inf:
+            raise InputError("need.range", need=text, meant=f"a number of {base} from 0")
     if op[0] != (">" if better == "higher" else "<"):
         raise InputError(
             "need.direction", need=text, measure=name, better=better, op=">=" if better == "higher" else "<="
         )
-    key = Key(name, for_class=for_class, setting=tuple(sorted(setting)))
+    key = Key(name, for_class=for_class, where=where, against=against, setting=tuple(sorted(setting)))
     return Need(" ".join(text.split()), key, op, limit, base, "system" if name in SYSTEM else "quality")
 
 
@@ -283,8 +341,10 @@ def duration(value: Any) -> float:
 
     Raises: InputError `needs.duration`.
     """
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < math.inf:
         return float(value)
+    if len(str(value)) > 40:
+        raise InputError("needs.duration", found=f"{str(value)[:40]}…")
     parts = re.findall(r"(\d+(?:\.\d+)?)\s*(h|min|m|sec|s)", str(value))
     rest = re.sub(r"(\d+(?:\.\d+)?)\s*(h|min|m|sec|s)", "", str(value)).strip()
     total = sum(float(number) * _TIME[unit] for number, unit in parts)
@@ -315,16 +375,21 @@ def verdicts(needs: Needs, report: Report) -> list[Verdict]:
             judged.append(_verdict(need, value, needs.confidence, "unproven", value.note or "No bound can be given."))
             continue
         fact = value.low == value.high == value.measured
-        if need.holds(wanted):
-            judged.append(_verdict(need, value, needs.confidence, "met", value.note))
+        covered = value.details.get("coverage")
+        if need.holds(wanted) and (covered is None or covered["low"] >= covered["asked"]):
+            judged.append(_verdict(need, value, needs.confidence, "met", _with_coverage(value.note, covered)))
             continue
         # Holm: the need that is furthest on the wrong side is judged at alpha / m, the next at alpha / (m - 1), …
-        level = 1 - (1 - needs.confidence) / (total - rank[id(need)])
+        level = 1 - (1 - value.confidence) / (total - rank[id(need)])
         stricter = against if fact else _at(value, level, low=need.op[0] == "<")
         if stricter is not None and not need.holds(stricter):
-            judged.append(_verdict(need, value, needs.confidence, "missed", _by_how_much(need, value)))
+            said = _with_coverage(_by_how_much(need, value), covered)
+            judged.append(_verdict(need, value, needs.confidence, "missed", said))
+        elif covered is not None and _rung(covered["ladder"], level)[2] < covered["asked"]:
+            judged.append(_verdict(need, value, needs.confidence, "missed", _with_coverage("", covered)))
         else:
-            judged.append(_verdict(need, value, needs.confidence, "unproven", _how_to_settle(need, value)))
+            said = "" if need.holds(wanted) else _how_to_settle(need, value)
+            judged.append(_verdict(need, value, needs.confidence, "unproven", _with_coverage(said, covered)))
     return judged
 
 
@@ -338,12 +403,22 @@ def _distance(need: Need, value: Value | None) -> float:
 
 def _at(value: Value, level: float, *, low: bool) -> float | None:
     """The bound at a level at least as strict as asked, from the value's ladder; None when it has no such rung."""
-    rungs = [(value.confidence, value.low, value.high), *value.details.get("ladder", [])]
-    fitting = [rung for rung in rungs if rung[0] >= level - 1e-12]
-    if not fitting:
-        return None
-    rung = min(fitting, key=lambda item: item[0])
+    rung = _rung([(value.confidence, value.low, value.high), *value.details.get("ladder", [])], level)
     return rung[1] if low else rung[2]
+
+
+def _rung(rungs: Sequence[Sequence[Any]], level: float) -> Sequence[Any]:
+    """(level, low, high) of the ladder at a level at least as strict as asked; no bounds where it has no such rung."""
+    fitting = [rung for rung in rungs if rung[0] >= level - 1e-12]
+    return min(fitting, key=lambda item: item[0]) if fitting else (level, None, None)
+
+
+def _with_coverage(said: str, covered: Mapping[str, Any] | None) -> str:
+    """What is said of a need, and how many rows the model answers where it may abstain."""
+    if covered is None:
+        return said
+    share = f"It answers {covered['measured']:.1%} of the rows ({covered['low']:.1%} – {covered['high']:.1%}); {covered['asked']:.1%} are asked."
+    return f"{said} {share}".strip()
 
 
 def _verdict(need: Need, value: Value | None, confidence: float, verdict: str, advice: str) -> Verdict:
@@ -358,7 +433,13 @@ def _verdict(need: Need, value: Value | None, confidence: float, verdict: str, a
         high=value.high if value else None,
         n=value.n if value else 0,
         confidence=value.confidence if value else confidence,
-        setting=", ".join(f"{name} {number:g}" for name, number in need.key.setting),
+        setting=", ".join(
+            [
+                *([f"where {need.key.where[0]} == {need.key.where[1]}"] if need.key.where else []),
+                *([f"difference to the {need.key.against}"] if need.key.against else []),
+                *(f"{name} {'≥ ' if name == 'coverage' else ''}{number:g}" for name, number in need.key.setting),
+            ]
+        ),
         verdict=verdict,
         advice=advice,
         method=value.method if value else "",
@@ -378,10 +459,40 @@ def _how_to_settle(need: Need, value: Value) -> str:
         more = rows_to_settle(value.details["successes"], trials, limit=need.limit, level=value.confidence)
         if more is None:
             return "The share measured is the limit itself: no number of test rows settles it."
-        return f"About {more:,} more test rows would settle it if the share stayed as measured."
+        return f"About {more:,} more test rows{_of_slice(need)} would settle it if the share stayed as measured."
     if need.kind == "quality":
-        return "More test rows would narrow the interval."
+        return f"More test rows{_of_slice(need)} would narrow the interval."
     return "The measurements scatter around the limit: measure on a quieter machine, or longer."
+
+
+def _share(text: str, tokens: Sequence[tuple[str, int]], at: int) -> float:
+    """A share above 0 up to 1, or a percentage, as it stands at a token."""
+    place = tokens[at][1] if at < len(tokens) else len(text)
+    if at >= len(tokens) or not _is_number(tokens[at][0]):
+        raise _stopped(text, place, "a share, such as 0.8 or 80 %")
+    share = float(tokens[at][0])
+    if at + 1 < len(tokens) and tokens[at + 1][0] == "%":
+        share /= 100
+    if not 0 < share <= 1:
+        raise InputError("need.range", need=text, meant="a coverage above 0 and up to 1")
+    return share
+
+
+def _of_slice(need: Need) -> str:
+    return f" with {need.key.where[0]} == {need.key.where[1]}" if need.key.where else ""
+
+
+def _difference(text: str, place: int, number: float, unit: str, base: str) -> tuple[str, float]:
+    """(unit, limit) of a difference: points (hundredths) of a share, else the measure's own unit."""
+    if base != "":
+        if unit not in ("", base):
+            raise _stopped(text, place, f"no unit, or {base}")
+        return base, number
+    if unit not in ("points", "point"):
+        raise _stopped(text, place, "points")
+    if not -100 <= number <= 100:
+        raise InputError("need.range", need=text, meant="a difference from -100 to 100 points")
+    return "points", number
 
 
 def _limit(text: str, place: int, number: float, unit: str, base: str) -> float:
@@ -393,18 +504,18 @@ def _limit(text: str, place: int, number: float, unit: str, base: str) -> float:
     raise AssertionError(base)
 
 
-def _setting_first(text: str, tokens: Sequence[tuple[str, int]], at: int) -> str:
-    """The need with its trailing `at …` moved before the operator; each may stand there once."""
-    begin = tokens[at][1]
+def _qualifier_first(text: str, tokens: Sequence[tuple[str, int]], at: int) -> str:
+    """The need with its trailing `at …` or `where …` moved before the operator; each may stand there once."""
+    word, begin = tokens[at]
     operator = next(place for token, place in tokens if token in _OPS)
-    if " at " in f" {text[:operator]} ":
-        raise _stopped(text, begin, "only one setting")
+    if word in [token for token, place in tokens if place < operator]:
+        raise _stopped(text, begin, "only one setting" if word == "at" else "only one slice")
     return f"{text[:operator]}{text[begin:]} {text[operator:begin]}"
 
 
 def _tokens(text: str) -> Iterator[tuple[str, int]]:
     pattern = re.compile(
-        r"\s*(\"[^\"]*\"|'[^']*'|>=|<=|==|>|<|%|±|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w.])|[\d.]+(?=[A-Za-z%])|[^\s<>=%]+)"
+        r"\s*(\"[^\"]*\"|'[^']*'|>=|<=|==|=|>|<|%|±|baseline(?!\w)|[-+−](?=\s)|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w.])|[\d.]+(?=[A-Za-z%])|[^\s<>=%]+)"
     )
     place = 0
     while place < len(text.rstrip()):
@@ -431,6 +542,33 @@ def _text(key: str, value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
         raise InputError("needs.value", key=key, expected="text", found=value)
     return value
+
+
+def _data(value: Any) -> Any:
+    """Paths as they are; what could only be a slip is said here, not as a file that is not there."""
+    places = list(value.values()) if isinstance(value, Mapping) else [value]
+    if not all(isinstance(place, str | Path) and str(place) for place in places):
+        expected = "a file, a folder, a zip, a hub data set id, or {train: FILE, test: FILE}"
+        raise InputError("needs.value", key="data", expected=expected, found=value)
+    return value
+
+
+def _texts(value: Any, problems: list[InputError]) -> Sequence[Any]:
+    """The needs one by one; what is no list of them is a problem."""
+    if value is None or isinstance(value, str):
+        return [value] if value else []
+    if not isinstance(value, list | tuple):
+        expected = "a list of limits, such as [accuracy >= 0.9]"
+        problems.append(InputError("needs.value", key="needs", expected=expected, found=value))
+        return []
+    return value
+
+
+def _budget(value: Any) -> float:
+    found = duration(value)
+    if not 1e-3 <= found <= MAX_BUDGET_S:
+        raise InputError("needs.value", key="budget", expected="a length of time of at most 366 days", found=value)
+    return found
 
 
 def _strings(key: str, value: Any) -> tuple[str, ...]:
@@ -463,24 +601,67 @@ def _confidence(value: Any) -> float:
     return float(value)
 
 
-def _relative(folder: Path, data: str) -> str:
-    place = folder / data
-    return str(place) if place.exists() and not Path(data).is_absolute() else data
+def _relative(folder: Path, data: Any) -> Any:
+    # `os.path.exists` says no to a name that is too long or holds a zero byte, where a Path raises.
+    here = isinstance(data, str) and os.path.exists(folder / data) and not Path(data).is_absolute()
+    return str(folder / data) if here else data
+
+
+def _bytes(path: Path) -> bytes:
+    """The content of a needs file that is no larger than one can be."""
+    try:
+        regular, data = stat.S_ISREG(path.stat().st_mode), b""
+        if regular:
+            with path.open("rb") as file:
+                data = file.read(MAX_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        why = "there is no such file" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", error)
+        raise InputError("needs.file", path=path, why=why) from None
+    if not regular:
+        raise InputError("needs.file", path=path, why="it is not a file")
+    if len(data) > MAX_FILE_BYTES:
+        raise InputError("needs.file", path=path, why=f"it is larger than {MAX_FILE_BYTES:,} bytes")
+    return data
 
 
 class _Loader(yaml.SafeLoader):
-    """Safe YAML that also refuses aliases (they can grow without end) and keys given twice."""
+    """Safe YAML that also refuses aliases (they can grow without end), tags, deep nesting, and keys given twice."""
+
+    depth = 0
 
     def compose_node(self, parent: Any, index: Any) -> Any:
+        event = self.peek_event()
         if self.check_event(yaml.events.AliasEvent):
-            raise yaml.YAMLError(f"aliases are not read (line {self.peek_event().start_mark.line + 1})")
-        return super().compose_node(parent, index)
+            raise _refused("aliases are not read; write the value out", event.start_mark)
+        if getattr(event, "tag", None) is not None:
+            raise _refused(f"the tag {event.tag!r} is not read; leave it out", event.start_mark)
+        if len(getattr(event, "value", "")) > MAX_SCALAR:
+            raise _refused(f"it has a value of more than {MAX_SCALAR:,} characters", event.start_mark)
+        if self.depth >= MAX_DEPTH:
+            raise _refused("it is nested too deep", event.start_mark)
+        self.depth += 1
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self.depth -= 1
+
+    def construct_object(self, node: Any, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, OverflowError):  # such as a date of the 99th of a month, or a number of 5,000 digits
+            raise _refused(
+                f"the value {str(node.value)[:40]!r} cannot be read; put it in quotes", node.start_mark
+            ) from None
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()
         for key, _ in node.value:
             name = getattr(key, "value", None)
             if isinstance(name, str) and name in seen:
-                raise yaml.YAMLError(f"the key {name!r} is given twice (line {key.start_mark.line + 1})")
+                raise _refused(f"the key {name!r} is given twice", key.start_mark)
             seen.add(str(name))
         return super().construct_mapping(node, deep)
+
+
+def _refused(problem: str, mark: Any) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=problem, problem_mark=mark)

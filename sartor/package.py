@@ -15,6 +15,8 @@ from sartor import needs as need_files
 from sartor.bundle import Bundle
 from sartor.data.dataset import Dataset, Finding, Splits
 from sartor.front import Candidate, Front
+from sartor.ledger import Look
+from sartor.measure import LEAKED
 from sartor.needs import Needs
 from sartor.predict import readable
 from sartor.report import SCHEMA, Report, Verdict, exit_code
@@ -40,6 +42,8 @@ def stage(chosen: Candidate, needs: Needs, dataset: Dataset, splits: Splits, *, 
             "fingerprint": dataset.fingerprint,
             "sartor": __version__,
         }
+        if chosen.abstains is not None:
+            meta["heads"] = [head | {"abstain_below": chosen.abstains["below"]} for head in meta["heads"]]
         if "pooling" in body and not body.get("owns_weights"):
             # The cached prefix names its base weights; what leaves the house holds them, so that transformers can load it.
             from sartor import model
@@ -72,6 +76,7 @@ def report_record(
     front: Front,
     chosen: Candidate,
     report: Report,
+    look: Look,
     baseline: dict[str, Any] | None,
     findings: list[Finding],
     dataset: Dataset,
@@ -88,6 +93,7 @@ def report_record(
         "created": created,
         "exit": exit_code(verdicts),
         "needs": [verdict.as_dict() for verdict in verdicts],
+        "look": look.as_dict(),
         "chosen": chosen.id,
         "reason": front.reason(chosen),
         "candidates": [candidate.as_dict() for candidate in front.found],
@@ -107,7 +113,8 @@ def report_record(
             ],
         },
         "values": [
-            value.as_dict() | ({"name": f"{value.key.measure} with the leaked rows"} if value.key.where else {})
+            value.as_dict()
+            | ({"name": f"{value.key.measure} with the leaked rows"} if value.key.where == LEAKED else {})
             for value in report.values
         ],
         "figures": report.figures,
@@ -139,11 +146,15 @@ def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     ]
     for need in record["needs"]:
         bounds = "–" if need["low"] is None else f"{need['low']:.4g} – {need['high']:.4g}"
+        if need["low"] != need["high"]:
+            bounds += f" (each at {100 * need['confidence']:.4g}%)"
         measured = "–" if need["measured"] is None else f"{need['measured']:.4g} {need['unit']}".strip()
         lines.append(f"| `{need['need']}` | {measured} | {bounds} | {need['n']:,} | **{need['verdict']}** |")
     lines += [
         "",
-        f"Bounds are one-sided, each at {record['needs'][0]['confidence']:.0%}." if record["needs"] else "",
+        f"Bounds are one-sided. This was look {record['look']['number']} at these test rows."
+        if record["needs"]
+        else "",
         "",
         record["reason"],
         "",

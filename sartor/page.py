@@ -691,8 +691,21 @@ def _needs(report: Record) -> Html | None:
         "div",
         _alarm(report),
         [_need_card(report, need) for need in needs],
-        _more(_t("method.title"), [_h("p", _t(f"method.{part}")) for part in ("three", "bounds", "test", "latency")]),
+        _looks(report),
+        _more(
+            _t("method.title"),
+            [_h("p", _t(f"method.{part}")) for part in ("three", "bounds", "test", "looks", "latency")],
+        ),
     )
+
+
+def _looks(report: Record) -> Html | None:
+    """That these test rows had judged other models before, where they had."""
+    number = _int(_part(report, "look"), "number")
+    if not number or number < 2:
+        return None
+    confidence = _percent_of_confidence(_quality_need(report))
+    return _h("p", _t("looks", number=number, confidence=confidence), class_="soft")
 
 
 def _alarm(report: Record) -> Html | None:
@@ -767,6 +780,8 @@ def _meaning(need: Record) -> Words | None:
     measure, measured = _text(need, "measure"), _number(need, "measured")
     if measured is None:
         return None
+    if "difference to the baseline" in _text(need, "setting"):
+        return _t("mean.difference", rows=f"{_int(need, 'n'):,}")
     limit = _number(need, "limit")
     quantile = re.fullmatch(r"latency_p(\d+)", measure)
     key = "mean.latency" if quantile else f"mean.{measure}"
@@ -1995,6 +2010,12 @@ TEXT: dict[str, dict[str, str]] = {
         "has no interval.",
         "method.test": "Quality is measured on test rows that took no part in any choice, through the packaged "
         "model. Validation rows choose; test rows judge, once.",
+        "method.looks": "Whoever builds again after a verdict lets the test rows choose a little. So the models that were "
+        "judged on the same rows are counted, and the k-th is judged with an error of 6/(π²k²) of the one asked for: all "
+        "looks together keep the promise.",
+        "mean.difference": "How much better than the trivial baseline, which always gives the same answer, on the same {rows} rows.",
+        "looks": "This was look {number} at these test rows: other models were judged on them before, so each bound of "
+        "quality is at {confidence}.",
         "method.latency": "Latency is what a client sees: bytes in to bytes out through the real server process, "
         "after warm-up. It holds for the machine named on this page.",
         # the choice
@@ -2247,6 +2268,10 @@ TEXT: dict[str, dict[str, str]] = {
         "任何要求都不会被放宽、取整或丢弃。",
         "method.bounds": "上下界都是单侧置信界，各自具有所标明的置信水平。体积之类的事实没有区间。",
         "method.test": "质量在未参与任何选择的测试数据上、通过打包后的模型测得。验证数据用来选择；测试数据只判定一次。",
+        "method.looks": "看到判定之后再次构建，就等于让测试数据参与了一点选择。因此会统计在同一批测试数据上判定过多少个模型，"
+        "第 k 个按所要求误差的 6/(π²k²) 判定：所有判定合起来仍守住承诺。",
+        "mean.difference": "在同样的 {rows} 行上，比总是给出同一答案的平凡基线好多少。",
+        "looks": "这是对这批测试数据的第 {number} 次判定：此前已有其他模型在其上判定过，因此质量的上下界置信水平各为 {confidence}。",
         "method.latency": "延迟是客户端所见：预热之后，经由真实的服务进程，从发出字节到收到字节。"
         "它只对本页所列的机器成立。",
         # the choice

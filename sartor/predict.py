@@ -16,7 +16,7 @@ import numpy as np
 
 from sartor import bundle as bundles
 from sartor import leaves
-from sartor.errors import RowError, near
+from sartor.errors import InputError, RowError, SartorError, near
 
 MAX_BATCH = 32
 MAX_PADDED = 16_384  # units (tokens, characters) in one padded batch
@@ -40,6 +40,15 @@ def readable(rows: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, st
     return found
 
 
+def withhold(answer: dict[str, Any], below: float) -> dict[str, Any]:
+    """The answer, or that there is none because it is not sure enough; errors and answers without a probability stay."""
+    probability = answer.get("probability")
+    if probability is None or probability >= below:
+        return answer
+    reason = f"The likeliest answer has a probability of {probability:.4f}; the model answers from {below:.4f} on."
+    return {"abstained": True, "reason": reason, "probabilities": answer.get("probabilities", {})}
+
+
 def load(path: Path | str, *, threads: int | None = None, runtime: str | None = None, check: bool = True) -> Predictor:
     """Opens a bundle for prediction.
 
@@ -53,11 +62,47 @@ def load(path: Path | str, *, threads: int | None = None, runtime: str | None = 
 class Predictor:
     """Answers rows with the model of one bundle."""
 
-    def __init__(self, bundle: bundles.Bundle, *, threads: int | None = None, runtime: str | None = None) -> None:
+    def __init__(
+        self,
+        bundle: bundles.Bundle,
+        *,
+        threads: int | None = None,
+        runtime: str | None = None,
+        abstain_below: float | None = None,
+    ) -> None:
+        """abstain_below: the probability under which answers are withheld, instead of what the bundle says; 0 answers everything.
+
+        Raises: InputError `bundle.broken` when what the bundle holds cannot be opened.
+        """
+        try:
+            self._open(bundle, threads=threads, runtime=runtime, abstain_below=abstain_below)
+        except (SartorError, KeyboardInterrupt, SystemExit):
+            raise
+        except ModuleNotFoundError as error:
+            raise InputError(
+                "leaf.missing-package",
+                feature=f"The bundle {bundle.path}",
+                package=error.name,
+                command="pip install 'sartor[train]'",
+            ) from error
+        except BaseException as error:  # a library raises anything on a broken file; tokenizers panics past Exception
+            said = (str(error).splitlines() or [""])[0]
+            why = (
+                f"it lacks {said}"
+                if isinstance(error, KeyError)
+                else f"{type(error).__name__}: {said[:200].rstrip('.')}"
+            )
+            raise InputError("bundle.broken", path=bundle.path, why=why) from error
+
+    def _open(
+        self, bundle: bundles.Bundle, *, threads: int | None, runtime: str | None, abstain_below: float | None
+    ) -> None:
         self.bundle = bundle
         self.meta = bundle.meta
         self.inputs: list[dict[str, str]] = bundle.meta["inputs"]
         self.heads: list[dict[str, Any]] = bundle.meta["heads"]
+        if abstain_below is not None:
+            self.heads = [head | {"abstain_below": abstain_below} for head in self.heads]
         self.targets = [head["target"] for head in self.heads]
         settings = dict(bundle.meta.get("runtime") or {"name": "torch", "batch_invariant": True})
         if runtime is not None and runtime != settings["name"]:
@@ -140,7 +185,9 @@ class Predictor:
 
     @staticmethod
     def _decode(task: Any, head: dict[str, Any], output: np.ndarray) -> list[dict[str, Any]]:
-        return task.decode(output, head["spec"])  # type: ignore[no-any-return]
+        answers: list[dict[str, Any]] = task.decode(output, head["spec"])
+        below = head.get("abstain_below")
+        return answers if not below else [withhold(answer, below) for answer in answers]
 
     def batches(self, rows: Sequence[Prepared]) -> Iterator[list[int]]:
         """Row numbers in batches of like lengths, so that nothing is padded far."""

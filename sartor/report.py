@@ -5,12 +5,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from sartor import bundle as bundles
 from sartor.errors import InputError
 
 SCHEMA = 1
@@ -24,10 +24,12 @@ class Key:
     target: str | None = None
     for_class: str | None = None
     where: tuple[str, str] | None = None  # (column, value)
+    against: str | None = None  # "baseline": how much better than it, on the same rows
     setting: tuple[tuple[str, float], ...] = ()  # sorted, such as (("concurrency", 1.0),)
 
     def __str__(self) -> str:
         text = f"{self.target}.{self.measure}" if self.target else self.measure
+        text += f" over {self.against}" if self.against else ""
         text += f" for {self.for_class}" if self.for_class else ""
         text += f" where {self.where[0]} == {self.where[1]}" if self.where else ""
         return text + "".join(f" at {name} {value:g}" for name, value in self.setting)
@@ -63,6 +65,7 @@ class Value:
             target=key.get("target"),
             for_class=key.get("for_class"),
             where=tuple(key["where"]) if key.get("where") else None,
+            against=key.get("against"),
             setting=tuple((name, float(value)) for name, value in key.get("setting", ())),
         )
         fields = {name: data[name] for name in data if name not in ("key", "name")}
@@ -116,7 +119,7 @@ class Verdict:
     high: float | None
     n: int
     confidence: float
-    setting: str
+    setting: str  # where and how: a concurrency, a slice, what it is compared with
     verdict: str  # met, missed, unproven
     advice: str
     method: str = ""
@@ -139,8 +142,18 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
 def read(bundle: Path) -> dict[str, Any]:
     """The `report.json` of a bundle.
 
-    Raises: InputError `report.missing`.
+    Raises: InputError `report.missing`, `report.broken`, `bundle.broken`.
     """
     if not (bundle / "report.json").is_file():
         raise InputError("report.missing", path=bundle)
-    return json.loads((bundle / "report.json").read_text(encoding="utf-8"))  # type: ignore[no-any-return]
+    record = bundles.read_object(bundle, "report.json")
+    lacking = [name for name in ("exit", "needs", "reason", "values") if name not in record]
+    if lacking:
+        raise InputError("report.broken", path=bundle, why=f"it has no {lacking[0]!r}")
+    try:
+        Report.from_dict(record)
+        if not all(isinstance(need, dict) and need["verdict"] for need in record["needs"]):
+            raise TypeError("a need is no object")
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise InputError("report.broken", path=bundle, why=f"{type(error).__name__}: {error}") from None
+    return record

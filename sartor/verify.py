@@ -9,20 +9,24 @@ from typing import Any
 import numpy as np
 
 from sartor import bundle as bundles
+from sartor import ledger
 from sartor import measure as measuring
 from sartor import needs as need_files
 from sartor import report as reports
 from sartor.data import read, split
+from sartor.data.dataset import check_column, texts_of
 from sartor.errors import InputError
 from sartor.events import Events, silent
+from sartor.ledger import Look
 from sartor.report import Key, Report, Value, exit_code
 
 
 def verify(path: Path | str, data: str | None = None, *, events: Events = silent) -> dict[str, Any]:
     """The needs of a bundle judged again: `{"exit", "needs", "values", "environment", "data"}` as in report.json.
 
-    data: a file whose rows all judge; the bundle's own test rows when left out, drawn again from the data that it was built from.
-    Raises: InputError `bundle.*`, `verify.no-data`, `verify.data-changed`.
+    data: a file whose rows all judge, which is a look at them; the bundle's own test rows when left out, drawn again from the data that
+    it was built from and judged as strictly as then.
+    Raises: InputError `bundle.*`, `verify.no-data`, `verify.data-changed`, `verify.no-class`.
     """
     path = Path(path)
     bundle = bundles.load(path)
@@ -31,33 +35,57 @@ def verify(path: Path | str, data: str | None = None, *, events: Events = silent
     needs = need_files.load(path / "needs.yaml")
     head = bundle.meta["heads"][0]
     inputs = [column["name"] for column in bundle.meta["inputs"]]
-    examples, leaked, source = _rows(bundle, data, needs, inputs, head)
-    report, _ = measuring.measure(bundle, examples, needs, leaked=leaked, events=events)
+    examples, leaked, slices, source = rows_to_judge(bundle, data, needs, inputs, head)
+    look = _look(bundle, examples if data is not None else None)
+    report, _ = measuring.measure(
+        bundle,
+        examples,
+        needs,
+        leaked=leaked,
+        slices=slices,
+        confidence=look.level(needs.confidence),
+        events=events,
+    )
     report.add(_facts_of_the_build(path))
     judged = need_files.verdicts(needs, report)
     return {
         "exit": exit_code(judged),
         "needs": [verdict.as_dict() for verdict in judged],
         "values": [value.as_dict() for value in report.values],
+        "look": look.as_dict(),
         "environment": report.environment,
         "data": {"source": source, "rows": len(examples)},
     }
 
 
-def _rows(
+def rows_to_judge(
     bundle: bundles.Bundle,
     data: str | None,
     needs: need_files.Needs,
     inputs: list[str],
     head: dict[str, Any],
-) -> tuple[Any, np.ndarray | None, str]:
+) -> tuple[Any, np.ndarray | None, dict[str, list[str | None]], str]:
+    """(examples, which of them training saw, the columns that needs slice by, where the rows are from)."""
     from sartor import leaves
 
     task = leaves.load("task", head["task"])
     if data is not None:
         dataset = read.read(data, input=inputs, target=head["target"], task=head["task"])
         rows = split.usable_rows(dataset, target=head["target"], task=head["task"])
-        return task.examples(dataset, rows, head["target"], group=needs.group), None, dataset.source
+        if needs.group is not None:
+            check_column(dataset, needs.group)
+        examples = task.examples(dataset, rows, head["target"], group=needs.group)
+        known, found = head["spec"].get("classes", []), list(dict.fromkeys(examples.targets[head["target"]]))
+        if known and not set(known) & set(found):
+            raise InputError(
+                "verify.no-class",
+                target=head["target"],
+                source=dataset.source,
+                path=bundle.path,
+                found=", ".join(map(repr, found[:3])) or "nothing",
+                known=", ".join(map(repr, known[:40])),
+            )
+        return examples, None, texts_of(dataset, examples.rows, needs.sliced_by), dataset.source
     try:
         dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
     except InputError as error:
@@ -75,7 +103,16 @@ def _rows(
         )
     splits = split.for_needs(dataset, needs, target=head["target"], task=head["task"])
     examples = task.examples(dataset, splits.test, head["target"], group=splits.group)
-    return examples, np.isin(examples.rows, splits.leaked), dataset.source
+    slices = texts_of(dataset, examples.rows, needs.sliced_by)
+    return examples, np.isin(examples.rows, splits.leaked), slices, dataset.source
+
+
+def _look(bundle: bundles.Bundle, examples: Any | None) -> Look:
+    """Which look this is: at other examples a new one of the ledger's, at the bundle's own test rows the one that its report tells of."""
+    if examples is not None:
+        return ledger.look(ledger.fingerprint(examples), bundle.model, facts=[("name", bundle.meta.get("name", ""))])
+    told = reports.read(bundle.path).get("look") if (bundle.path / "report.json").is_file() else None
+    return Look(**(told or {"number": 1, "of": 1}))
 
 
 def _facts_of_the_build(path: Path) -> list[Value]:

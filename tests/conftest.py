@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import os
 import random
+import shutil
+import tempfile
 
 import pytest
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# Looks at test rows are counted for the user who runs the tests: never in their own ledger.
+os.environ["SARTOR_STATE"] = tempfile.mkdtemp(prefix="sartor-state-")
+atexit.register(shutil.rmtree, os.environ["SARTOR_STATE"], ignore_errors=True)
 
 _GOOD = ["loved", "great", "brilliant", "wonderful", "superb", "charming", "delightful", "excellent", "moving", "funny"]
 _BAD = ["hated", "awful", "boring", "terrible", "dreadful", "clumsy", "tedious", "poor", "lifeless", "stupid"]
 _THINGS = ["film", "acting", "plot", "script", "ending", "cast", "music", "dialogue", "story", "camera", "pace", "cut"]
+
+
+@pytest.fixture(autouse=True)
+def own_ledger(tmp_path, monkeypatch):
+    """No look of one test counts in another."""
+    monkeypatch.setenv("SARTOR_STATE", str(tmp_path / "state"))
 
 
 def opinions(rows: int, seed: int) -> list[tuple[str, str]]:

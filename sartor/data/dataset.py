@@ -6,13 +6,16 @@ says which row came from where. Splits are row numbers, never copies.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from sartor.errors import InputError, near
 
 PARTS = ("train", "valid", "calib", "test", "unlabelled")
 Role = Literal["input", "target", "group", "time", "other"]
@@ -109,6 +112,28 @@ class Rows(Sequence[dict[str, Any]]):
         return self.table.column(name).take(pa.array(self.numbers)).to_pylist()
 
 
+def check_column(dataset: Dataset, name: str) -> None:
+    """Raises: InputError `schema.unknown-column`, with the nearest name."""
+    known = dataset.table.column_names
+    if name not in known:
+        raise InputError(
+            "schema.unknown-column", column=name, near=near(name, known), known=", ".join(map(repr, known))
+        )
+
+
+def texts_of(dataset: Dataset, rows: np.ndarray, columns: Iterable[str]) -> dict[str, list[str | None]]:
+    """The values of columns for these rows, as text without the white space around it: what `where COLUMN == VALUE` compares.
+
+    Raises: InputError `schema.unknown-column`.
+    """
+    found: dict[str, list[str | None]] = {}
+    for name in columns:
+        check_column(dataset, name)
+        values = dataset.table.column(name).take(pa.array(rows)).cast(pa.large_string())
+        found[name] = pc.utf8_trim_whitespace(values).to_pylist()
+    return found
+
+
 @dataclass(frozen=True)
 class Examples:
     """What learning and measuring see. A task makes them from rows: one per row unless it says otherwise.
@@ -167,7 +192,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that the audit found: what, how bad, which rows (at most 1,000 of `count`), what to do."""
+    """One thing that the audit found: what, how bad, which rows, what to do. Of the rows the record keeps 1,000 at most."""
 
     code: str
     severity: Severity
@@ -178,7 +203,7 @@ class Finding:
     details: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"rows": list(self.rows)}
+        return asdict(self) | {"rows": list(self.rows[:1000])}
 
 
 def save_arrow(table: pa.Table, path: Path) -> pa.Table:

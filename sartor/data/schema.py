@@ -43,7 +43,7 @@ class _Facts:
 
     @property
     def example(self) -> str:
-        return ", ".join(repr(str(value)[:30]) for value in self.values[:2])
+        return ", ".join(list(dict.fromkeys(repr(str(value)[:30]) for value in self.values))[:2])
 
 
 def infer(
@@ -105,7 +105,7 @@ def _facts(table: pa.Table, name: str) -> _Facts:
     exact = len(values) < SAMPLE or different <= 0.5
     distinct = int(pc.count_distinct(column).as_py()) if exact else round(different * present)
     if pa.types.is_large_string(column.type) and (empty := pc.sum(pc.equal(column, "")).as_py() or 0):
-        present, distinct = present - empty, max(1, distinct - exact)
+        present, distinct = present - empty, max(int(present > empty), distinct - exact)
     numeric = bool(values) and all(_is_number(value) for value in values)
     kind = _kind(table.schema.field(name), column, sample, values, distinct, present, numeric)
     return _Facts(name, kind, present, distinct, numeric, values)
@@ -192,7 +192,7 @@ def _task(fact: _Facts, task: str | None) -> tuple[str, str]:
                 "schema.task-unsuited",
                 column=fact.name,
                 task=task,
-                distinct=fact.distinct,
+                values=_values(fact.distinct),
                 present=fact.present,
                 example=fact.example or "nothing",
             )
@@ -203,7 +203,7 @@ def _task(fact: _Facts, task: str | None) -> tuple[str, str]:
             "schema.task-unsuited",
             column=fact.name,
             task=" or ".join(leaves.names("task")),
-            distinct=fact.distinct,
+            values=_values(fact.distinct),
             present=fact.present,
             example=fact.example or "nothing",
         )
@@ -246,6 +246,10 @@ def _inputs(facts: dict[str, _Facts], wanted: Sequence[str], target: str) -> tup
         return words, "it is the only other column, and holds words"
     described = ", ".join(f"{fact.name!r} ({_plural(fact)})" for fact in rest) or "no other column"
     raise InputError("schema.no-input", target=target, found=described, known=", ".join(modalities))
+
+
+def _values(count: int) -> str:
+    return {0: "no value", 1: "one value"}.get(count, f"{count:,} different values")
 
 
 def _plural(fact: _Facts) -> str:

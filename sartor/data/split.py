@@ -14,14 +14,16 @@ import numpy as np
 import pyarrow as pa
 
 from sartor import leaves
+from sartor.bounds import level_of_look
 from sartor.data.dataset import Dataset, Finding, Splits
 from sartor.errors import InputError
 
 LEAST_ROWS = 10
 TEST_SHARES = tuple(share / 100 for share in range(15, 36))
 DEFAULT_TEST_SHARE = 0.20
+LEAST_TO_CALIBRATE = 1_000
 VALID_SHARE, LEAST_VALID, MOST_VALID = 0.13, 200, 2_000
-POWER, CONFIDENCE = 0.9, 0.95
+POWER = 0.9
 
 
 def split(
@@ -34,12 +36,15 @@ def split(
     limits: Sequence[float] = (),
     seed: int = 0,
     group: str | None = None,
+    confidence: float = 0.95,
+    calibrate: bool = False,
 ) -> Splits:
     """Row numbers of each split; a function of the rows' fingerprint, the seed and these arguments.
 
     keep: the rows to use, those of `usable_rows` when left out. limits: the proportions that will have to be proven on
     the test rows, such as 0.9 for `accuracy >= 0.9`; a test split made here is sized for them. group: a column whose
-    rows belong together.
+    rows belong together. confidence: at which they will have to be proven, at a first look. calibrate: whether
+    calibration rows are needed; where few rows are left, validation rows serve for both.
     Raises: InputError `split.no-train`, `split.too-few`.
     """
     keep = usable_rows(dataset, target=target, task=task) if keep is None else np.asarray(keep, dtype=np.int64)
@@ -65,7 +70,7 @@ def split(
         if any(finding.code == "audit.same-rows" for finding in findings):
             rules.append("the test rows are the training rows again")
     else:
-        share, why = _test_share(limits, len(pool))
+        share, why = _test_share(limits, len(pool), level_of_look(confidence, 1))
         test, train = _draw(pool, round(share * len(pool)), units, codes, _touched(units, given, "valid", "calib"), rng)
         rules.append(f"test: {len(test):,} of {len(pool):,} rows, {why}; stratified by {target!r}, {together}")
     if "valid" in given:
@@ -75,13 +80,17 @@ def split(
         count = min(MOST_VALID, max(round(VALID_SHARE * rest), min(LEAST_VALID, round(0.3 * rest))))
         valid, train = _draw(train, count, units, codes, _touched(units, given, "test", "calib"), rng)
         rules.append(f"valid: {len(valid):,} of the {rest:,} rows left; stratified by {target!r}, {together}")
-    if "test" not in given or "valid" not in given:
+    calib = given.get("calib", empty)
+    if calibrate and "calib" not in given and len(train) >= LEAST_TO_CALIBRATE:
+        rest = len(train)
+        calib, train = _draw(train, len(valid), units, codes, _touched(units, given, "test", "valid"), rng)
+        rules.append(f"calib: {len(calib):,} of the {rest:,} rows left; stratified by {target!r}, {together}")
+    if "test" not in given or "valid" not in given or len(calib):
         rules.append(f"drawn from the fingerprint {dataset.fingerprint[:12]} and seed {seed}")
 
     for name, rows in (("train", train), ("valid", valid), ("test", test)):
         if not len(rows):
             raise InputError("split.too-few", count=0, part=name, least=1)
-    calib = given.get("calib", empty)
     seen = np.unique(keys[np.concatenate([train, valid, calib])])
     leaked = test[np.isin(keys[test], seen)]
     if len(leaked):
@@ -108,9 +117,18 @@ def for_needs(dataset: Dataset, needs: Any, *, target: str, task: str, findings:
         need.limit
         for need in needs.needs
         if need.kind == "quality" and need.op[0] == ">" and metrics[need.key.measure].proportion
+        if need.key.where is None and need.key.against is None
     ]
     return split(
-        dataset, target=target, task=task, findings=findings, limits=limits, seed=needs.seed, group=needs.group
+        dataset,
+        target=target,
+        task=task,
+        findings=findings,
+        limits=limits,
+        seed=needs.seed,
+        group=needs.group,
+        confidence=needs.confidence,
+        calibrate=any("coverage" in dict(need.key.setting) for need in needs.needs),
     )
 
 
@@ -181,7 +199,7 @@ def _rng(fingerprint: str, seed: int) -> np.random.Generator:
     return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
 
 
-def _test_share(limits: Sequence[float], count: int) -> tuple[float, str]:
+def _test_share(limits: Sequence[float], count: int, level: float) -> tuple[float, str]:
     """The share of the rows that the test takes, and why.
 
     The smallest at which every limit would be proven with probability POWER if the truth lay above it by half of what
@@ -190,9 +208,9 @@ def _test_share(limits: Sequence[float], count: int) -> tuple[float, str]:
     within = [limit for limit in limits if 0 < limit < 1]
     if not within:
         return DEFAULT_TEST_SHARE, f"{DEFAULT_TEST_SHARE:.0%}, as no need is a proportion"
-    hardest = min(within, key=lambda limit: _power(limit, max(1, count // 5)))
+    hardest = min(within, key=lambda limit: _power(limit, max(1, count // 5), level))
     for share in TEST_SHARES:
-        powers = [_power(limit, round(share * count)) for limit in within]
+        powers = [_power(limit, round(share * count), level) for limit in within]
         if min(powers) >= POWER:
             break
     truth = _assumed_truth(hardest)
@@ -201,19 +219,19 @@ def _test_share(limits: Sequence[float], count: int) -> tuple[float, str]:
         why = f"the smallest share from 15 % to 35 % at which {claim} {POWER:g}"
     else:
         why = f"the most that is taken: {claim} {min(powers):.2f} only"
-    return share, f"{share:.0%}, {why} (exact binomial bound at {CONFIDENCE:.0%})"
+    return share, f"{share:.0%}, {why} (exact binomial bound at {level:.2%})"
 
 
 def _assumed_truth(limit: float) -> float:
     return min(limit + (1 - limit) / 2, limit + 0.03)
 
 
-def _power(limit: float, count: int) -> float:
+def _power(limit: float, count: int, level: float) -> float:
     """The probability that `count` rows prove the limit if the truth is `_assumed_truth`."""
     from scipy.stats import binom
 
     # The lower bound reaches the limit as soon as so many successes would be a surprise under the limit itself.
-    needed = int(binom.isf(1 - CONFIDENCE, count, limit)) + 1
+    needed = int(binom.isf(1 - level, count, limit)) + 1
     return float(binom.sf(needed - 1, count, _assumed_truth(limit)))
 
 

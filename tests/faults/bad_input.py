@@ -607,7 +607,7 @@ KINDS: dict[str, list[Kind]] = {
         Kind("a measure of a class without one", of_build("--need", "recall >= 0.9"), ("is of one class", "for urgent")),
         Kind("a number of clients that is none", of_build("--need", "latency_p95 <= 10 ms at concurrency ²"), ("whole number of clients", "^")),
         Kind("a slice by a column that is not there", of_build("--need", "accuracy where lang == zh >= 0.9"), ("no column 'lang'", "The columns are")),
-        Kind("a slice by a value that is not there", of_build("--need", "accuracy where label == god >= 0.9"), ("No row has 'god'", "'good'")),
+        Kind("a slice by a value that is not there", of_build("--need", "accuracy where label == lat >= 0.9"), ("No row has 'lat'", "'late'")),
         Kind("a coverage above 1", of_build("--need", "accuracy >= 0.9 at coverage >= 2"), ("out of range", "coverage")),
         Kind("a limit relative to nothing", of_build("--need", "accuracy >= baseline"), ("by how much",)),
     ],

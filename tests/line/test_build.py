@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -403,3 +404,29 @@ def test_a_refused_build_leaves_nothing_and_keeps_what_was_there(built, opinions
     again = run(*build_arguments(opinions_csv, built[0]))
     assert again.returncode == 0
     assert (built[0] / ".build" / "journal.jsonl").read_bytes().startswith(before)
+
+
+@pytest.mark.parametrize("fault", ["missing", "truncated"])
+def test_a_cached_candidate_that_was_lost_after_its_measurement_is_made_again(opinions_csv, tmp_path, fault):
+    asked = needs.make(data=str(opinions_csv), target="label", needs=NEEDS[:1], backbone="none")
+    out = tmp_path / "out"
+    whole = line.build(asked, out)
+    weights, judged = bundles.sha256(out / "model.safetensors"), record_of(out)["needs"]
+    journal = out / ".build" / "journal.jsonl"
+    kept = [text for text in journal.read_text(encoding="utf-8").splitlines(keepends=True) if '"measured ' in text]
+    assert len(kept) == 2
+    for text in kept:
+        made = out / ".build" / json.loads(text)["value"]["bundle"]
+        if fault == "missing":
+            shutil.rmtree(made)
+        else:
+            file = made / "model.safetensors"
+            file.write_bytes(file.read_bytes()[:-7])
+    for name in ("staged", "finished"):
+        shutil.rmtree(out / ".build" / name, ignore_errors=True)
+    heard = []
+    line.build(asked, out, events=heard.append)
+    assert any("made again" in item.get("message", "") for item in heard)
+    assert bundles.sha256(out / "model.safetensors") == weights
+    assert record_of(out)["needs"] == judged
+    assert whole.path == out

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
-from sartor import bounds, measure
+from sartor import bounds, measure, needs
+from sartor.data.dataset import Examples
 from sartor.report import Key
 from sartor.task import classify
 
@@ -78,3 +81,62 @@ def test_every_metric_of_the_task_is_finite(drawn):
         key = Key(name, for_class="a" if metric.per_class else None)
         value = measure.value_of(key, answers, targets, HEAD, levels=[0.95])
         assert value.low <= value.measured <= value.high or name == "calibration_error"
+
+
+def quality_of(answers, targets, texts, **given):
+    """`measure.quality` without a bundle: its predictor only tells the head."""
+    places = np.arange(len(targets))
+    rows = Examples([{"text": "x"}] * len(targets), {"label": targets}, places, places)
+    asked = needs.make(data="x.csv", needs=texts)
+    values = measure.quality(SimpleNamespace(heads=[HEAD]), rows, answers, asked, **given)
+    return {str(value.key): value for value in values}
+
+
+def test_a_slice_is_judged_on_its_rows_alone(drawn):
+    answers, targets = drawn
+    languages = ["zh" if i % 3 == 0 else "en" for i in range(300)]
+    found = quality_of(answers, targets, ["accuracy where lang == zh >= 0.8"], slices={"lang": languages})
+    value = found["accuracy where lang == zh"]
+    hits = sum(answers[i]["label"] == targets[i] for i in range(0, 300, 3))
+    assert (value.n, value.measured) == (100, hits / 100)
+    assert value.low == bounds.proportion(hits, 100).low
+    assert value.details["of"] == 300
+    assert found["accuracy"].n == 300
+
+
+def test_a_slice_without_rows_has_no_value(drawn):
+    answers, targets = drawn
+    found = quality_of(answers, targets, ["accuracy where lang == zh >= 0.8"], slices={"lang": [None] * 300})
+    assert found["accuracy where lang == zh"].measured is None
+
+
+def test_a_difference_to_the_baseline_is_that_of_the_same_rows(drawn):
+    answers, targets = drawn
+    head = HEAD | {"spec": {"classes": ["a", "b"], "counts": [6, 4]}}
+    found = quality_of(answers, targets, ["accuracy >= baseline + 2 points"])
+    assert HEAD["spec"]["counts"] == [5, 5]  # equal odds: the first class wins
+    ours = np.array([a["label"] == t for a, t in zip(answers, targets, strict=True)])
+    theirs = np.array([t == "a" for t in targets])
+    value = found["accuracy over baseline"]
+    assert value.measured == pytest.approx(100 * (ours.mean() - theirs.mean()))
+    tango = bounds.paired_difference(int((ours & ~theirs).sum()), int((theirs & ~ours).sum()), 300)
+    assert (value.low, value.high) == (pytest.approx(100 * tango.low), pytest.approx(100 * tango.high))
+    reference = [{"label": "a", "probability": 0.6, "probabilities": {"a": 0.6, "b": 0.4}}] * 300
+    key = Key("log_loss", against="baseline")
+    loss = measure.value_of(key, answers, targets, head, levels=[0.95], reference=reference)
+    alone = [
+        measure.value_of(Key("log_loss"), each, targets, head, levels=[0.95]).measured for each in (answers, reference)
+    ]
+    assert loss.measured == pytest.approx(alone[0] - alone[1])
+    assert loss.low < loss.measured < loss.high
+
+
+def test_a_later_look_widens_the_bounds_of_quality_and_keeps_holms_rungs(drawn):
+    answers, targets = drawn
+    texts = ["accuracy >= 0.8", "macro_f1 >= 0.7"]
+    first = quality_of(answers, targets, texts)["accuracy"]
+    level = bounds.level_of_look(0.95, 3)
+    third = quality_of(answers, targets, texts, confidence=level)["accuracy"]
+    assert third.confidence == level
+    assert third.low < first.low < first.high < third.high
+    assert [rung[0] for rung in third.details["ladder"]] == [level, 1 - (1 - level) / 2]

@@ -45,6 +45,78 @@ def test_both_places_of_a_setting_mean_the_same():
 
 
 @pytest.mark.parametrize(
+    "text",
+    [
+        "recall for urgent where lang == zh >= 0.9",
+        "recall for urgent >= 0.9 where lang == zh",
+        "recall where lang == zh for urgent >= 90 %",
+        'recall for "urgent" where "lang" == "zh" >= 0.9',
+    ],
+)
+def test_a_slice_is_read_wherever_it_stands(text):
+    need = needs.parse(text)
+    assert need.key == Key("recall", for_class="urgent", where=("lang", "zh"))
+    assert need.limit == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "accuracy >= 0.97 at coverage >= 0.8",
+        "accuracy >= 97 % at coverage >= 80 %",
+        "accuracy at coverage >= 80% >= 0.97",
+        "accuracy at coverage >= 0.8 where lang == zh >= 0.97",
+    ],
+)
+def test_a_need_may_leave_the_model_the_right_to_abstain(text):
+    need = needs.parse(text)
+    assert (need.key.measure, need.limit, need.key.setting) == ("accuracy", pytest.approx(0.97), (("coverage", 0.8),))
+
+
+@pytest.mark.parametrize(
+    ("successes", "answered", "verdict"),
+    [
+        (890, 900, "met"),
+        (840, 850, "unproven"),  # right enough, but the coverage is not proven
+        (690, 700, "missed"),  # surely too few are answered
+        (800, 900, "missed"),  # surely too many are wrong
+        (866, 900, "unproven"),
+    ],
+)
+def test_both_the_accuracy_and_the_coverage_must_be_proven(successes, answered, verdict):
+    asked = needs.make(data="x.csv", needs=["accuracy >= 0.97 at coverage >= 0.85"])
+    found, share = bounds.proportion(successes, answered), bounds.proportion(answered, 1000)
+    covered = {
+        "asked": 0.85,
+        "measured": answered / 1000,
+        "low": share.low,
+        "high": share.high,
+        "ladder": [[0.95, share.low, share.high]],
+    }
+    details = {"successes": successes, "trials": answered, "of": 1000, "coverage": covered}
+    value = Value(asked.needs[0].key, successes / answered, found.low, found.high, answered, details=details)
+    (judged,) = needs.verdicts(asked, Report([value]))
+    assert judged.verdict == verdict
+    assert f"{answered / 1000:.1%} of the rows" in judged.advice
+    assert judged.setting == "coverage ≥ 0.85"
+
+
+@pytest.mark.parametrize(
+    ("text", "limit", "unit"),
+    [
+        ("accuracy >= baseline + 2 points", 2.0, "points"),
+        ("accuracy >= baseline + 2.5points", 2.5, "points"),
+        ("macro_f1 > baseline - 1 point", -1.0, "points"),
+        ("log_loss <= baseline - 0.3 nats", -0.3, "nats"),
+    ],
+)
+def test_a_limit_is_relative_to_the_baseline(text, limit, unit):
+    need = needs.parse(text)
+    assert (need.limit, need.unit, need.key.against) == (pytest.approx(limit), unit, "baseline")
+    assert need.key != Key(need.key.measure)
+
+
+@pytest.mark.parametrize(
     ("text", "code", "said"),
     [
         ("", "need.syntax", "a measure"),
@@ -65,10 +137,24 @@ def test_both_places_of_a_setting_mean_the_same():
         ("size at concurrency 2 <= 40 MB", "need.setting", "at"),
         ("latency_p95 at concurrency 0 <= 10 ms", "need.syntax", "1 to 1024"),
         ("latency_p95 at concurrency many <= 10 ms", "need.syntax", "1 to 1024"),
-        ("accuracy >= 0.8 at coverage >= 0.9", "need.unsupported", "coverage"),
-        ("accuracy >= 0.85 where lang == zh", "need.syntax", "end"),
-        ("accuracy where lang == zh >= 0.85", "need.unsupported", "slice"),
-        ("accuracy >= baseline + 2 points", "need.unsupported", "baseline"),
+        ("accuracy >= 0.8 at coverage <= 0.9", "need.syntax", ">="),
+        ("accuracy >= 0.8 at coverage >= most", "need.syntax", "a share"),
+        ("accuracy >= 0.8 at coverage >= 1.2", "need.range", "coverage"),
+        ("accuracy >= 0.8 at coverage", "need.syntax", ">="),
+        ("macro_f1 >= 0.8 at coverage >= 0.9", "need.setting", "macro_f1"),
+        ("recall for urgent >= 0.8 at coverage >= 0.9", "need.setting", "recall"),
+        ("latency_p95 <= 10 ms at coverage >= 0.9", "need.setting", "latency_p95"),
+        ("accuracy >= 0.8 at speed 9", "need.unsupported", "speed"),
+        ("accuracy >= 0.85 where lang", "need.syntax", "=="),
+        ("accuracy where lang = zh >= 0.85", "need.syntax", "=="),
+        ("accuracy where lang == zh >= 0.85 where lang == en", "need.syntax", "only one slice"),
+        ("size where lang == zh <= 40 MB", "need.setting", "for"),
+        ("accuracy >= baseline", "need.syntax", "by how much"),
+        ("accuracy >= baseline * 2 points", "need.syntax", "by how much"),
+        ("accuracy >= baseline + 2", "need.syntax", "points"),
+        ("accuracy >= baseline + 200 points", "need.range", "-100 to 100"),
+        ("accuracy <= baseline + 2 points", "need.direction", ">="),
+        ("latency_p95 <= baseline - 2 ms", "need.setting", "latency_p95"),
         ("intent.accuracy >= 0.9", "need.unsupported", "targets"),
         ("accuracy >= 0.9 please", "need.syntax", "no unit"),
         ("latency_p95 <= 10 ms now", "need.syntax", "end"),
@@ -105,7 +191,7 @@ def test_a_file_loads_and_dumps_to_the_same(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("data: a.csv\ndata: b.csv\n", "given twice (line 2)"),
+        ("data: a.csv\ndata: b.csv\n", "given twice (line 2, column 1)"),
         ("data: &a [1]\nneeds: *a\n", "aliases"),
         ("data: a.csv\nbudgte: 5m\n", "'budget'"),
         ("data: !!python/object:os.system x\n", "cannot be read"),

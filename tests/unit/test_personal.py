@@ -49,12 +49,10 @@ def test_numbers_that_are_nobodys_are_left_alone(text):
 
 @pytest.mark.parametrize(
     ("meant", "encoding"),
-    [("café für Ñandú", "cp1252"), ("don’t – “quote” €5", "cp1252"), ("naïve", "latin-1"), ("价格很好", "latin-1")],
+    [("café für Ñandú", "cp1252"), ("don’t – “quote €5", "cp1252"), ("naïve", "latin-1"), ("价格很好", "latin-1")],
 )
 def test_text_decoded_in_the_wrong_way_is_found_and_decoded_again(meant, encoding):
-    broken = meant.encode("utf-8").decode(encoding, "replace")
-    if "\ufffd" in broken:
-        pytest.skip("this reading loses characters")
+    broken = meant.encode("utf-8").decode(encoding)
     assert "mojibake" in characters.find(broken)
     assert characters.mend(broken) == meant
 

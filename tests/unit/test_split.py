@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sartor.bounds import level_of_look
 from sartor.data.dataset import PARTS, Column, Dataset, Finding, Schema
 from sartor.data.read import fingerprint
 from sartor.data.split import row_keys, split, usable_rows
@@ -146,7 +147,7 @@ def test_a_made_test_is_as_large_as_the_proof_needs(rows: int, limits: list[floa
         """By the definition: the chance of a count of hits whose Clopper-Pearson bound reaches the limit."""
         count = round(share * rows / 100)
         hits = np.arange(count + 1)
-        bound = np.nan_to_num(beta.ppf(0.05, hits, count - hits + 1))
+        bound = np.nan_to_num(beta.ppf(1 - level_of_look(0.95, 1), hits, count - hits + 1))
         return min(
             float(binom.pmf(hits, count, min(limit + (1 - limit) / 2, limit + 0.03))[bound >= limit].sum())
             for limit in limits
