@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sartor import leaves
-from sartor.data import near
+from sartor.data import near, personal
 from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity
 from sartor.data.split import row_keys
 
@@ -267,9 +267,12 @@ def _near_leak(dataset: Dataset, keys: np.ndarray, alike: list[np.ndarray], seen
         close = before[
             ~np.isin(keys[before], keys[after])
         ]  # those that are exactly the same have a finding of their own
-        if len(close) and len(after):
-            leaked |= dict.fromkeys(after.tolist(), int(close[0]))
-            twins |= set(close.tolist())
+        # A group is a chain: only a row that is itself alike to one that judges is its twin.
+        pairs = near.pairs(dataset, close, after) if len(close) and len(after) else []
+        twins |= {row for row, _ in pairs}
+        for row, other in pairs:
+            if not np.isin(keys[other], keys[before]):
+                leaked.setdefault(other, row)
     if not leaked:
         return []
     total = int((dataset.part == PARTS.index(judged)).sum())
@@ -546,7 +549,8 @@ def _where(dataset: Dataset, row: int) -> str:
 def _show(dataset: Dataset, row: int) -> str:
     """The inputs of a row in quotes, short."""
     values = Rows(dataset.table, [column.name for column in dataset.schema.inputs], np.array([row]))[0].values()
-    return " / ".join(f"“{_short(value, 80)}”" for value in values)
+    shown = (personal.mask(value) if isinstance(value, str) else value for value in values)
+    return " / ".join(f"“{_short(value, 80)}”" for value in shown)
 
 
 def _short(value: Any, most: int) -> str:

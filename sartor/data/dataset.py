@@ -203,7 +203,8 @@ class Finding:
     details: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self) | {"rows": list(self.rows[:1000])}
+        details = {name: value[:1000] if isinstance(value, list) else value for name, value in self.details.items()}
+        return asdict(self) | {"rows": list(self.rows[:1000]), "details": details}
 
 
 def save_arrow(table: pa.Table, path: Path) -> pa.Table:

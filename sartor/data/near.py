@@ -17,6 +17,8 @@ from sartor.data.dataset import Dataset, Rows
 ALIKE = 0.8  # share of common pieces (Jaccard) from which on two inputs are nearly the same
 BANDS, BAND = 16, 4  # a pair at 0.8 shares a band with probability 0.9998
 ERRORS = 4  # standard errors of a sketch's likeness, by which a pair may look less alike than it is
+MOST_COMPARED = 50
+MOST_SEEN = 2_000_000  # pairs that are remembered as compared, so that memory stays bounded
 PARTNERS = 4  # that each member of a bucket is compared with, so that one huge bucket does not cost its square
 
 
@@ -55,6 +57,8 @@ def groups(dataset: Dataset, rows: np.ndarray, keys: np.ndarray) -> list[np.ndar
         pair = (min(one, other), max(one, other))
         if pair in seen or top(one) == top(other):
             continue
+        if len(seen) >= MOST_SEEN:
+            seen.clear()
         seen.add(pair)
         if (sketches[one] == sketches[other]).mean() < ALIKE - ERRORS * np.sqrt(ALIKE * (1 - ALIKE) / (BANDS * BAND)):
             continue  # hardly alike, by the sketches alone
@@ -69,6 +73,21 @@ def groups(dataset: Dataset, rows: np.ndarray, keys: np.ndarray) -> list[np.ndar
         if (group := of_key[int(keys[row])]) in crowded:
             members.setdefault(group, []).append(row)
     return [np.array(found) for found in members.values()]
+
+
+def pairs(dataset: Dataset, rows: np.ndarray, others: np.ndarray) -> list[tuple[int, int]]:
+    """(row, one of the others that it is nearly the same as), for the rows that have such; each is compared with MOST_COMPARED of them."""
+    inputs = dataset.schema.inputs
+    leaf = leaves.load("modality", inputs[0].kind)
+    columns = [column.name for column in inputs]
+    there = [(int(other), _whole(row)) for other, row in zip(others, Rows(dataset.table, columns, others), strict=True)]
+    found = []
+    for number, row in zip(rows.tolist(), Rows(dataset.table, columns, rows), strict=True):
+        value = _whole(row)
+        twin = next((other for other, held in there[:MOST_COMPARED] if leaf.likeness(value, held) >= ALIKE), None)
+        if twin is not None:
+            found.append((number, twin))
+    return found
 
 
 def _whole(row: Mapping[str, Any]) -> Any:

@@ -372,7 +372,7 @@ def sketch(values: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray]:
     keys = [key(value or "") for value in values]
     points = [np.frombuffer(text.encode("utf-32-le", "replace"), dtype=np.uint32).astype(np.uint64) for text in keys]
     hashes = [
-        _shingles(point, DENSE_PIECE if _has_cjk(text) else PIECE) for point, text in zip(points, keys, strict=True)
+        _shingles(point, DENSE_PIECE if _dense(text) else PIECE) for point, text in zip(points, keys, strict=True)
     ]
     lengths = np.array([len(each) for each in hashes], dtype=np.int64)
     enough = lengths >= LEAST_PIECES
@@ -390,9 +390,18 @@ def sketch(values: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray]:
 
 def likeness(one: Any, other: Any) -> float:
     """The share of common shingles of two texts (Jaccard), from 0 to 1."""
-    dense = _has_cjk(str(one)) or _has_cjk(str(other))
+    dense = _dense(str(one)) or _dense(str(other))
     sides = [_pieces(key(value), DENSE_PIECE if dense else PIECE) for value in (one, other)]
     return len(sides[0] & sides[1]) / max(1, len(sides[0] | sides[1]))
+
+
+def _dense(text: str) -> bool:
+    """Whether most of a text is in a script without spaces between words."""
+    if text.isascii():
+        return False
+    return 3 * sum("\u3040" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7af" for character in text) > len(
+        text
+    )
 
 
 def _pieces(text: str, length: int) -> set[str]:

@@ -112,3 +112,15 @@ def test_thousands_of_rows_in_one_bucket_are_not_compared_with_one_another(tmp_p
     assert len(groups) == 1
     assert len(groups[0]) == 3000
     assert len(compared) < 200_000
+
+
+def test_only_what_is_itself_alike_to_a_row_that_judges_is_its_twin(tmp_path):
+    base = "your code for the shop at the corner of the long street is and it is valid today only"
+    chain = [base]
+    for place in range(12, 60, 4):
+        chain.append(chain[-1][:place] + "xyzw"[place // 4 % 4] + chain[-1][place + 1 :])
+    dataset = dataset_of(chain, tmp_path / "rows.csv")
+    found = near.pairs(dataset, np.arange(1, len(chain)), np.array([0]))
+    assert 0 < len(found) < len(chain) - 1
+    assert all(modality.likeness(chain[row], base) >= near.ALIKE for row, _ in found)
+    assert near.groups(dataset, np.arange(len(chain)), split.row_keys(dataset))[0].tolist() == list(range(len(chain)))

@@ -15,6 +15,10 @@ HELD = [
     ("5555555555554444", ["card"]),
     ("身份证号11010519491231002X", ["id"]),
     ("ssn 123-45-6789", ["id"]),
+    ("my number is 13800138000.", ["phone"]),
+    ("call (415) 555-2671.", ["phone"]),
+    ("请打电话+8613800138000", ["phone"]),
+    ("amex 3782 822463 10005", ["card"]),
     ("pay to GB82 WEST 1234 5698 7654 32 please", ["iban"]),
 ]
 CLEAN = [
@@ -24,6 +28,8 @@ CLEAN = [
     "2023-11-05 14:22:33",
     "between 2019 and 2024, 10000 to 20000 people",
     "11010519491231002A",
+    "20231105142233",  # a moment, whose digits pass the checksum of cards
+    "order JD15812345678",
     "version 1.2.3.4567 of @user's app",
     "tracking 1Z999AA10123456784",
     "0000 0000 0000 0000",
@@ -49,12 +55,30 @@ def test_numbers_that_are_nobodys_are_left_alone(text):
 
 @pytest.mark.parametrize(
     ("meant", "encoding"),
-    [("café für Ñandú", "cp1252"), ("don’t – “quote €5", "cp1252"), ("naïve", "latin-1"), ("价格很好", "latin-1")],
+    [
+        ("café für Ñandú", "cp1252"),
+        ("don’t – “quote €5", "cp1252"),
+        ("Größe über", "cp1252"),
+        ("Привет, мир", "latin-1"),
+        ("naïve", "latin-1"),
+        ("价格很好", "latin-1"),
+    ],
 )
 def test_text_decoded_in_the_wrong_way_is_found_and_decoded_again(meant, encoding):
     broken = meant.encode("utf-8").decode(encoding)
     assert "mojibake" in characters.find(broken)
     assert characters.mend(broken) == meant
+
+
+def test_a_quotation_mark_that_a_browser_decoded_in_the_wrong_way_is_mended():
+    assert characters.find("she said â€œyesâ€\x9d") == {"mojibake"}
+    assert characters.mend("she said â€œyesâ€\x9d") == "she said “yes”"
+
+
+def test_what_is_not_certain_loses_nothing():
+    assert characters.mend("中文 â€\x9d") == "中文 ”"
+    assert characters.mend("é â€\x9d") == "é â€\x9d"
+    assert characters.mend("1990\x961995") == "1990–1995"
 
 
 @pytest.mark.parametrize(
@@ -83,6 +107,13 @@ def test_stray_characters_are_found(text, what, mended):
         "क्\u200dष",
         "“quoted” – don’t…",
         "Â Â Â",
+        "„Spaß“ und „MENÜ“",
+        "NESCAFÉ™",
+        "BEAUTÉ\u00a0!",
+        "‘“café”’",
+        "café”’",
+        "สวัสดี\u200bครับ",
+        "\u200fשלום\u200e (1)",
     ],
 )
 def test_what_was_meant_is_left_alone(text):
