@@ -195,18 +195,17 @@ def share(rng: np.random.Generator, n: int, rounds: int) -> list[bool | None]:
 
 
 def winner(rng: np.random.Generator, n: int, rounds: int) -> list[bool | None]:
-    """Thirty candidates as good as one another, alike on 70 % of the rows; the best on 500 validation rows is judged."""
+    """Thirty candidates as good as one another, which answer alike on 70 % of the rows; the best on 500 validation rows is judged."""
     need = needs.parse(f"accuracy >= {LIMIT}")
-    answers: list[bool | None] = []
-    for _ in range(rounds):
-        common = rng.random(500) < 0.7
-        together = rng.random(500) < LIMIT
-        alone = rng.random((30, 500)) < LIMIT
-        chosen = int(np.where(common, together, alone).sum(axis=1).argmax())
-        assert 0 <= chosen < 30
-        # What the chosen one does on the test rows knows nothing of how it did on the others.
-        answers.append(met([(need, proportion(need, int(rng.binomial(n, LIMIT)), n, look=1))]))
-    return answers
+
+    def hits(rows: int) -> np.ndarray:
+        """Of each candidate on the same rows [rounds, 30]."""
+        alike = round(0.7 * rows)
+        return rng.binomial(alike, LIMIT, (rounds, 1)) + rng.binomial(rows - alike, LIMIT, (rounds, 30))
+
+    chosen = hits(500).argmax(axis=1)
+    judged = hits(n)[np.arange(rounds), chosen]
+    return [met([(need, proportion(need, int(k), n, look=1))]) for k in judged]
 
 
 def five_looks(rng: np.random.Generator, n: int, rounds: int) -> list[bool | None]:
@@ -284,7 +283,7 @@ def macro_f1(rng: np.random.Generator, n: int, rounds: int) -> list[bool | None]
     need = needs.parse(f"macro_f1 >= {truth:.12f}")
     level = bounds.level_of_look(1 - ALPHA, 1)
     answers: list[bool | None] = []
-    for _ in range(rounds if n <= 200 else max(500, rounds * 200 // n)):
+    for _ in range(rounds if n <= 200 else min(rounds, max(500, rounds * 200 // n))):
         drawn = rng.choice(25, n, p=joint / joint.sum())
         sample = cells[drawn]
         found = bounds.bootstrap(sample, metric.finish, level=level)

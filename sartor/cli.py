@@ -128,7 +128,7 @@ def plan(
 @app.command()
 def audit(
     data: Annotated[
-        str | None, typer.Argument(help="A file, a folder, a zip of a folder, or a hub data set id.")
+        str | None, typer.Argument(help="A file, a folder, a zip of a folder, a hub data set id, or a needs.yaml.")
     ] = None,
     target: Target = None,
     train: Part = None,
@@ -152,9 +152,10 @@ def audit(
     for file in (fix, to_label):
         if file is not None:
             fixing.refuse_existing([file])
-    needs = _needs(data, {"train": train, "valid": valid, "calib": calib, "test": test}, {}, None)
-    dataset = read.read(needs.data, target=target)
-    found, task = schema.infer(dataset.table, input=None, target=target, task=None)
+    parts = {"train": train, "valid": valid, "calib": calib, "test": test}
+    needs = _needs(data, parts, {"target": target} if target else {}, None)
+    dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
+    found, task = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
     name = found.targets[0].name
     findings = audits.audit(dataset, target=name, task=task)
     if fix is not None:

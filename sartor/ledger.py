@@ -11,7 +11,6 @@ import fcntl
 import hashlib
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,7 +62,7 @@ def looks(rows: str) -> int:
         return 0
 
 
-def look(rows: str, model: str, *, facts: Sequence[tuple[str, Any]] = ()) -> Look:
+def look(rows: str, model: str, **facts: str) -> Look:
     """Writes down, before it happens, that a model is judged on test rows; a model that was judged on them keeps its number.
 
     rows: `fingerprint` of the test examples. model: `Bundle.model` of what is judged. facts: what a person may want to know of it later.
@@ -79,7 +78,7 @@ def look(rows: str, model: str, *, facts: Sequence[tuple[str, Any]] = ()) -> Loo
             if model not in known:
                 known.append(model)
                 begin = b"" if not held or held.endswith(b"\n") else b"\n"  # after a line that a kill cut short
-                file.write(begin + json.dumps({"model": model} | dict(facts), default=str).encode() + b"\n")
+                file.write(begin + json.dumps({"model": model} | facts).encode() + b"\n")
                 file.flush()
                 os.fsync(file.fileno())
     except OSError as error:

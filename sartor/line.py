@@ -203,8 +203,8 @@ def look_at(staged: Bundle, ground: Ground, needs: Needs, run: Run) -> Look:
     """Writes into the ledger that this model is about to be judged on the test rows; says which look it is."""
 
     def work() -> dict[str, Any]:
-        facts = [("name", run.out.resolve().name), ("data", ground.dataset.source), ("when", package.now())]
-        return ledger.look(ledger.fingerprint(ground.judging()), staged.model, facts=facts).as_dict()
+        facts = {"name": run.out.resolve().name, "data": ground.dataset.source, "when": package.now()}
+        return ledger.look(ledger.fingerprint(ground.judging()), staged.model, **facts).as_dict()
 
     look = Look(**run.once(f"look {staged.model}", work))
     if look.trouble:
@@ -458,13 +458,15 @@ def _effort(chosen: Candidate, needs: Needs, left_s: float) -> measuring.Effort:
     fast = next((v for v in chosen.report.values if v.key.measure == "latency_p95"), None)
     if np.isinf(left_s) or fast is None or not fast.measured:
         return full
-    settings = len({need.key.setting for need in needs.needs if need.key.setting} | {()})
+    settings = len({need.key.setting for need in needs.needs if need.kind == "system" and need.key.setting} | {()})
     affordable = 0.5 * max(0.0, left_s) * 1e3 / (fast.measured * full.windows * settings)
     return measuring.Effort(full.servers, full.windows, int(np.clip(affordable, 40, full.requests)), full.processes)
 
 
 def _check_names(needs: Needs, dataset: Dataset, task: str, target: str) -> None:
     """Raises: InputError `need.no-class`, `schema.unknown-column`, `need.no-slice` for what needs name and the data has not."""
+    if not any(need.key.for_class is not None or need.key.where is not None for need in needs.needs):
+        return
     labelled = split.usable_rows(dataset, target=target, task=task)
     leaf = leaves.load("task", task)
     classes = leaf.learn(leaf.examples(dataset, labelled, target).targets[target]).get("classes", [])

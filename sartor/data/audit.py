@@ -264,15 +264,12 @@ def _near_leak(dataset: Dataset, keys: np.ndarray, alike: list[np.ndarray], seen
     twins: set[int] = set()
     for rows in alike:
         before, after = (rows[dataset.part[rows] == PARTS.index(name)] for name in (seen, judged))
-        close = before[
-            ~np.isin(keys[before], keys[after])
-        ]  # those that are exactly the same have a finding of their own
-        # A group is a chain: only a row that is itself alike to one that judges is its twin.
-        pairs = near.pairs(dataset, close, after) if len(close) and len(after) else []
-        twins |= {row for row, _ in pairs}
-        for row, other in pairs:
-            if not np.isin(keys[other], keys[before]):
-                leaked.setdefault(other, row)
+        # Those that are exactly the same have a finding of their own.
+        close = before[~np.isin(keys[before], keys[after])]
+        if len(close) and len(after):
+            # A group is a chain: only a row that is itself alike to one on the other side is its twin.
+            leaked |= dict(near.pairs(dataset, after, close))
+            twins |= dict(near.pairs(dataset, close, after)).keys()
     if not leaked:
         return []
     total = int((dataset.part == PARTS.index(judged)).sum())

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from sartor.errors import InputError, near
 
 PARTS = ("train", "valid", "calib", "test", "unlabelled")
+MOST_KEPT = 1_000  # rows of a finding, in the report
 Role = Literal["input", "target", "group", "time", "other"]
 Severity = Literal["error", "warning", "note"]
 
@@ -203,8 +204,10 @@ class Finding:
     details: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        details = {name: value[:1000] if isinstance(value, list) else value for name, value in self.details.items()}
-        return asdict(self) | {"rows": list(self.rows[:1000]), "details": details}
+        details = {
+            name: value[:MOST_KEPT] if isinstance(value, list) else value for name, value in self.details.items()
+        }
+        return asdict(self) | {"rows": list(self.rows[:MOST_KEPT]), "details": details}
 
 
 def save_arrow(table: pa.Table, path: Path) -> pa.Table:

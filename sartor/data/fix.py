@@ -30,10 +30,8 @@ REMOVED = {
 # What a person should look at, in this order, and what for.
 ASKED = {
     "audit.conflict": "the same input stands under different labels",
-    "audit.wrong-label": "other rows say another label",
     "audit.label-spelling": "the label may be another one, written in a second way",
     "audit.single-row-class": "it is the only row of its class",
-    "audit.outlier": "it is unlike every class",
 }
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a spreadsheet would run (OWASP, CSV injection)
 
@@ -133,7 +131,7 @@ def write(dataset: Dataset, touches: Sequence[Touch], path: Path) -> list[Path]:
 
 
 def to_label(dataset: Dataset, findings: Sequence[Finding], *, target: str) -> list[dict[str, Any]]:
-    """Rows for a person to look at, each once, the most valuable first: {part, row, why, inputs…, target, suggested}."""
+    """Rows for a person to look at, each once, the most valuable first: {part, row, why, inputs…, target}."""
     place = places(dataset)
     labels = dataset.table.column(target)
     inputs = [column.name for column in dataset.schema.inputs]
@@ -142,7 +140,6 @@ def to_label(dataset: Dataset, findings: Sequence[Finding], *, target: str) -> l
         for finding in findings:
             if finding.code != code:
                 continue
-            suggested = dict(finding.details.get("suggested", {}))
             for row in finding.rows:
                 part = int(dataset.part[row])
                 told.setdefault(
@@ -153,7 +150,6 @@ def to_label(dataset: Dataset, findings: Sequence[Finding], *, target: str) -> l
                         "why": why,
                         **{name: dataset.table.column(name)[row].as_py() for name in inputs},
                         target: labels[row].as_py(),
-                        "suggested": suggested.get(row, suggested.get(str(row), "")),
                     },
                 )
     return list(told.values())

@@ -271,7 +271,7 @@ def audit(column: str, values: Sequence[Any], rows: Sequence[int]) -> list[Findi
                     message=f"Column {column!r} is mostly {main} ({main_count / len(told):.1%}), with {shares}.",
                     advice="If the other languages matter, check the score on them; a multilingual backbone may serve them better.",
                     count=count,
-                    rows=tuple(row for name, row in told if name != main)[:1000],
+                    rows=tuple(row for name, row in told if name != main),
                     details={"languages": dict(counts)},
                 )
             )

@@ -194,3 +194,18 @@ def test_a_finding_knows_every_row_and_the_record_names_a_thousand(path: Path) -
     assert finding.count == 1499
     assert len(finding.rows) == 1499
     assert len(finding.as_dict()["rows"]) == 1000
+
+
+def test_every_judging_row_that_is_nearly_a_training_row_is_told_of(tmp_path: Path) -> None:
+    base = "where is the parcel that i ordered from your shop two weeks ago, please tell me"
+    train = [[base, "parcel"], *clean_rows(copies=1)]
+    test = [
+        [base + "?", "parcel"],
+        [base + "!", "parcel"],
+        ["a text like no other one that stands in these rows", "parcel"],
+    ]
+    paths = {name: write(tmp_path / f"{name}.csv", rows) for name, rows in (("train", train), ("test", test))}
+    finding = found(read(paths))["audit.near-leak"]
+    assert finding.count == 2
+    assert finding.rows == (len(train), len(train) + 1)
+    assert finding.details["twins"] == [0]
