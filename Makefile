@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-serve bench-verdict clean
+.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-serve bench-verdict bench-audit bench-labels clean
 
 install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -38,6 +38,14 @@ bench-serve: demo  ## the server of the demo's bundle against its predictor call
 bench-verdict: demo  ## how often a verdict is wrong with the truth exactly at the limit
 	$(BIN)/python -m bench.verdict --bundle runs/support
 
+bench-audit: install  ## faults planted into real data: what the audit finds of them, and its speed
+	$(BIN)/python -m bench.audit --data $(DATA)
+
+bench-labels: install  ## planted wrong labels: their ranking beside cleanlab, and what removing them is worth
+	$(PYTHON) -m venv .venv-cleanlab
+	.venv-cleanlab/bin/pip install --quiet "cleanlab==2.9.0"
+	$(BIN)/python -m bench.labels --data $(DATA) --cleanlab .venv-cleanlab/bin/python
+
 lint: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -48,4 +56,4 @@ format: install
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf runs build dist *.egg-info
+	rm -rf runs build dist .venv-cleanlab *.egg-info

@@ -147,6 +147,7 @@ def audit(
     from sartor.data import audit as audits
     from sartor.data import fix as fixing
     from sartor.data import read, schema
+    from sartor.embed import embedder
     from sartor.errors import printable
 
     for file in (fix, to_label):
@@ -157,7 +158,7 @@ def audit(
     dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
     found, task = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
     name = found.targets[0].name
-    findings = audits.audit(dataset, target=name, task=task)
+    findings = audits.audit(dataset, target=name, task=task, embed=embedder(dataset))
     if fix is not None:
         cleaned, touches = fixing.clean(dataset, findings)
         for file in fixing.write(cleaned, touches, fix):
@@ -176,6 +177,47 @@ def audit(
     print("Nothing was found." if not findings else "")
     for finding in findings:
         print(f"{finding.severity:>8}  {printable(finding.message)}\n          {printable(finding.advice)}\n")
+
+
+@app.command()
+def label(
+    data: Annotated[str | None, typer.Argument(help="The labelled rows: a file, a folder, or a needs.yaml.")] = None,
+    unlabelled: Annotated[str | None, typer.Option(help="The rows to choose from.")] = None,
+    out: Annotated[Path, typer.Option(help="Where the chosen rows go, as CSV.")] = Path("to-label.csv"),
+    count: Annotated[int, typer.Option("--count", "-n", min=1, max=100_000, help="How many rows to choose.")] = 100,
+    target: Target = None,
+    seed: Annotated[int, typer.Option(min=0, help="Of everything random.")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Choose the unlabelled rows from which a model would learn most, the most valuable first."""
+    from sartor import label as labelling
+    from sartor.data import audit as audits
+    from sartor.data import fix as fixing
+    from sartor.data import read, schema
+    from sartor.data.split import row_keys
+    from sartor.embed import embedder
+
+    fixing.refuse_existing([out])
+    needs = _needs(data, {"unlabelled": unlabelled}, {"target": target} if target else {}, None)
+    dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
+    found, _ = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
+    labels = audits.labels_of(dataset, found.targets[0].name)
+    wanted = labelling.wanted(dataset, row_keys(dataset), labels.codes, count, seed=seed, embed=embedder(dataset))
+    place = fixing.places(dataset)
+    rows = [
+        {
+            "row": int(place[one.row]),
+            **{column.name: dataset.table.column(column.name)[one.row].as_py() for column in found.inputs},
+            "suggested": labels.names[one.suggested],
+            "probability": round(one.probability, 4),
+        }
+        for one in wanted
+    ]
+    fixing.write_to_label(rows, out)
+    if as_json:
+        print(_json(rows))
+        return
+    print(f"wrote {out}: {len(rows):,} rows to label, the most valuable first; write the answers into its last column")
 
 
 @app.command()
@@ -218,7 +260,7 @@ def explain(
     from sartor.predict import Predictor
 
     # What it would say is explained even where it would rather not say it.
-    found = explaining.explain(Predictor(bundles.load(bundle), abstain_below=0.0), _row(text))
+    found = explaining.explain(Predictor(bundles.load(bundle), heads={"abstain_below": 0.0}), _row(text))
     if as_json:
         print(_json(found))
         return

@@ -46,12 +46,19 @@ class Candidate:
     epochs: int | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
+    calibrated: dict[str, Any] | None = None  # how its probabilities were
     abstains: dict[str, Any] | None = None  # its threshold, where it may abstain
     flips: dict[str, Any] | None = None  # answers that differ from those of the float parent
 
     @property
     def trivial(self) -> bool:
         return self.kind == "trivial"
+
+    @property
+    def settled(self) -> dict[str, float]:
+        """What its heads have besides what was trained, see `Predictor`."""
+        scale = {"scale": self.calibrated["scale"]} if self.calibrated else {}
+        return scale | ({"abstain_below": self.abstains["below"]} if self.abstains else {})
 
     @property
     def chance(self) -> float:
@@ -78,6 +85,7 @@ class Candidate:
             "values": [value.as_dict() for value in self.report.values],
             "curve": self.curve,
             "notes": self.notes,
+            "calibrated": self.calibrated,
             "abstains": self.abstains,
             "flips": self.flips,
         }

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 
-from sartor import abstain, hardware, leaves, ledger, package
+from sartor import abstain, calibrate, curve, hardware, leaves, ledger, package
 from sartor import bundle as bundles
 from sartor import measure as measuring
 from sartor import needs as need_files
 from sartor.abstain import Threshold
 from sartor.bundle import Bundle
+from sartor.calibrate import Calibration
 from sartor.data import audit as audits
 from sartor.data import read, schema, split, store
 from sartor.data.dataset import Dataset, Examples, Finding, Splits, check_column, texts_of
@@ -33,9 +35,10 @@ from sartor.ledger import Look
 from sartor.needs import Needs, verdicts
 from sartor.plan import Plan, keys, source_digest
 from sartor.predict import Predictor
-from sartor.report import Report
+from sartor.report import Key, Report, Verdict
 from sartor.run import Run
 
+PACKING = ("export", "quantise")  # steps that change no weights worth a learning curve
 BF16_GAIN = 2.4  # of an encoder in bfloat16 over float32, where the processor has it (docs/log.md, 2026-11-25)
 
 
@@ -67,6 +70,8 @@ def build(
         report = judge(staged, best, ground, needs, run, look)  # the test rows are touched once, here
         judged = verdicts(needs, report)
         run.events(event("verdict", needs=[verdict.as_dict() for verdict in judged]))
+        growth = grow(best, ground, needs, run, judged)
+        judged = advised(judged, growth)
         with run.stage("package"):
             record = package.report_record(
                 name=out.resolve().name,
@@ -81,6 +86,7 @@ def build(
                 findings=ground.findings,
                 dataset=ground.dataset,
                 splits=ground.splits,
+                growth=growth,
                 time=run.once("time", lambda: _time(run, front)),
                 command=package.command_of(needs, out),
             )
@@ -169,6 +175,23 @@ def prepare(needs: Needs, run: Run) -> Ground:
         if not (folder / "dataset.json").is_file():
             store.save(dataset, splits, folder)
     return Ground(dataset, task, findings, splits, folder)
+
+
+def _with_fewer(ground: Ground, count: int, needs: Needs, run: Run) -> Ground:
+    """The same with `count` of the training rows; smaller sets lie in larger ones, and each class keeps its share."""
+    train = ground.splits.train
+    labels = np.array([str(label) for label in ground.examples("train").targets[ground.target]], dtype=object)
+    order = np.random.default_rng(needs.seed).permutation(len(train))
+    # The place of each row in its class, as a share of the class: by it every beginning holds the classes alike.
+    place = np.empty(len(train))
+    for label in np.unique(labels.astype(str)):
+        mine = order[labels[order] == label]
+        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
+    splits = replace(ground.splits, train=np.sort(train[np.argsort(place, kind="stable")[:count]]))
+    folder = ground.folder.with_name(f"{ground.folder.name}-{count}")
+    if not (folder / "dataset.json").is_file():
+        store.save(ground.dataset, splits, folder)
+    return replace(ground, splits=splits, folder=folder)
 
 
 def profile(ground: Ground, run: Run) -> Profile:
@@ -265,13 +288,16 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
             timeout_s = None if np.isinf(left) else max(10.0, left)
             bundle = _follow(candidate.plan, ground, needs, run, events=listen, timeout_s=timeout_s)
             before = run.journal.spent_s
-            valid, threshold = ground.examples("valid"), _threshold(bundle, ground, needs, level)
+            valid = ground.examples("valid")
+            calibration, threshold = _settle(bundle, ground, needs, level)
+            candidate.calibrated = calibration.as_dict() if calibration else None
+            candidate.abstains = threshold.as_dict() if threshold else None
             report, answers = measuring.measure(
                 bundle,
                 valid,
                 needs,
                 effort=measuring.QUICK,
-                abstain_below=threshold.below if threshold else None,
+                heads=candidate.settled,
                 slices=texts_of(ground.dataset, valid.rows, needs.sliced_by),
                 training_s=before,  # until here, as for the winner: what one waits for is the whole build
                 events=run.events,
@@ -292,7 +318,8 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
             "report": report.as_dict(),
             "curve": notes.pop("curve", []),
             "notes": notes,
-            "abstains": threshold.as_dict() if threshold else None,
+            "calibrated": candidate.calibrated,
+            "abstains": candidate.abstains,
             "flips": _flips(prefixes, answers, ground, needs, run),
         }
 
@@ -303,21 +330,29 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
         candidate.steps, candidate.bundle = found["steps"], str(run.cache / found["bundle"])
         candidate.report = Report.from_dict(found["report"])
         candidate.curve, candidate.notes, candidate.flips = found["curve"], found["notes"], found["flips"]
-        candidate.abstains = found["abstains"]
+        candidate.calibrated, candidate.abstains = found["calibrated"], found["abstains"]
 
 
-def _threshold(bundle: Bundle, ground: Ground, needs: Needs, level: float) -> Threshold | None:
-    """When a candidate should rather not answer, where a need lets it; from calibration rows, or validation rows where those are few."""
+def _settle(bundle: Bundle, ground: Ground, needs: Needs, level: float) -> tuple[Calibration | None, Threshold | None]:
+    """How sure a candidate is when it says so, and when it should rather not answer, where a need lets it.
+
+    Both are from calibration rows, or from validation rows where those are few.
+    """
+    part = "calib" if len(ground.splits.calib) else "valid"
+    rows = ground.examples(part)
+    targets = rows.targets[ground.target]
+    answers = measuring.answer(Predictor(bundle, threads=needs.threads), rows)
+    calibration = calibrate.fit(answers, targets, part=part)
     limits = abstain.asked(needs)
     if not limits:
-        return None
-    rows = ground.examples("calib" if len(ground.splits.calib) else "valid")
-    predictor = Predictor(bundle, threads=needs.threads, abstain_below=0.0)
-    answers = measuring.answer(predictor, rows)
+        return calibration, None
+    if calibration is not None:
+        settled = Predictor(bundle, threads=needs.threads, heads={"scale": calibration.scale})
+        answers = measuring.answer(settled, rows)
     head = bundle.meta["heads"][0]
     task = leaves.load("task", head["task"])
-    stats = task.METRICS[task.PRIMARY].stats(answers, rows.targets[ground.target], head["spec"], None)
-    return abstain.choose(
+    stats = task.METRICS[task.PRIMARY].stats(answers, targets, head["spec"], None)
+    return calibration, abstain.choose(
         np.array([answer.get("probability", 0.0) for answer in answers]),
         stats[:, 0] > 0,
         limits,
@@ -365,6 +400,7 @@ def judge(staged: Bundle, chosen: Candidate, ground: Ground, needs: Needs, run: 
             needs,
             effort=_effort(chosen, needs, run.left_s),
             leaked=leaked,
+            doubted=np.isin(test.rows, audits.doubted(ground.findings)),
             slices=texts_of(ground.dataset, test.rows, needs.sliced_by),
             confidence=look.level(needs.confidence),
             training_s=run.journal.spent_s,
@@ -383,6 +419,71 @@ def judge(staged: Bundle, chosen: Candidate, ground: Ground, needs: Needs, run: 
     with run.stage("judge"):
         # Keyed by what is judged: rows that have judged a bundle once are not asked about the same one again.
         return Report.from_dict(run.once(f"judged {staged.digest}", work))
+
+
+def grow(chosen: Candidate, ground: Ground, needs: Needs, run: Run, judged: Sequence[Verdict]) -> dict[str, Any] | None:
+    """The learning curve of the winner's plan, where a need on its quality is not met and the budget has time for it.
+
+    {points: [{rows, score}], at: {rows: forecast}, needs: {need: rows that it takes}}; scores are those of the validation rows.
+    """
+    task, train = leaves.load("task", ground.task), ground.splits.train
+    limits = {
+        verdict.need: verdict.limit
+        for verdict, need in zip(judged, needs.needs, strict=True)
+        if need.key == Key(task.PRIMARY) and verdict.verdict != "met" and task.METRICS[task.PRIMARY].proportion
+    }
+    full = chosen.report.value(Key(task.PRIMARY))
+    sizes = [round(share * len(train)) for share in curve.SHARES]
+    if not limits or full is None or full.measured is None or sizes[0] < curve.LEAST_ROWS or chosen.trivial:
+        return None
+    steps = {name: seconds for name, seconds in chosen.steps.items() if name not in ("measure", *PACKING)}
+    forecast_s = sum(curve.SHARES) * sum(steps.values()) + len(sizes) * curve.OVERHEAD_S
+    if forecast_s > run.left_s:
+        said = f"The learning curve would take about {forecast_s:.0f} s, and {max(0.0, run.left_s):.0f} s of the budget are left."
+        run.events(event("log", level="info", code="", message=said))
+        return None
+    plan = replace(chosen.plan, moves=tuple(move for move in chosen.plan.moves if move.step not in PACKING))
+    valid = ground.examples("valid")
+
+    def score(count: int) -> float:
+        smaller = _with_fewer(ground, count, needs, run)
+        bundle = _follow(plan, smaller, needs, run, events=run.events)
+        answers = measuring.answer(Predictor(bundle, threads=needs.threads), valid, events=run.events)
+        metric = task.METRICS[task.PRIMARY]
+        stats = metric.stats(answers, valid.targets[ground.target], bundle.meta["heads"][0]["spec"], None)
+        return float(metric.finish(stats.sum(0)))
+
+    with run.stage("learning curve"):
+        run.events(
+            event("log", level="info", code="", message=f"How much more rows would help: {plan.name} on fewer of them.")
+        )
+        points = [(count, run.once(f"score with {count} rows", partial(score, count))) for count in sizes]
+        points.append((len(train), full.measured))
+    found = curve.fit(*zip(*points, strict=True), trials=len(valid))
+    return {
+        "points": [{"rows": rows, "score": value} for rows, value in points],
+        "forecast": [
+            {"rows": rows} | found.score(rows).as_dict()
+            for rows in np.unique(np.geomspace(sizes[0], 8 * len(train), 30).round().astype(int)).tolist()
+        ],
+        "needs": {
+            need: {"limit": limit}
+            | {name: rows and max(0.0, rows - len(train)) for name, rows in found.rows(limit).as_dict().items()}
+            for need, limit in limits.items()
+        },
+        "trials": len(valid),
+    }
+
+
+def advised(judged: list[Verdict], growth: dict[str, Any] | None) -> list[Verdict]:
+    """The verdicts, with how many more rows a need is likely to take."""
+    told = growth["needs"] if growth else {}
+    return [
+        verdict.with_advice(f"{verdict.advice} {curve.said(told[verdict.need])}".strip())
+        if verdict.need in told
+        else verdict
+        for verdict in judged
+    ]
 
 
 def _identity(needs: Needs, plan: Plan | None) -> dict[str, Any]:

@@ -37,6 +37,7 @@ START_TIMEOUT_S = 60.0
 Slices = Mapping[str, Sequence[str | None]]  # column -> its value for each example, as text
 MOST_TIMES = 4  # the servers of an effort, where latencies hang together so long that its windows give no bound
 LEAKED = ("leaked", "included")  # the slice of a value that counts test rows which training saw
+DOUBTED = ("doubted", "left out")  # the slice of a value that leaves out test rows which the audit doubts
 
 
 @dataclass(frozen=True)
@@ -60,22 +61,25 @@ def measure(
     *,
     effort: Effort = FULL,
     leaked: np.ndarray | None = None,
+    doubted: np.ndarray | None = None,
     slices: Slices = MappingProxyType({}),
     confidence: float | None = None,
-    abstain_below: float | None = None,
+    heads: Mapping[str, float] = MappingProxyType({}),
     training_s: float | None = None,
     events: Events = silent,
 ) -> tuple[Report, list[dict[str, Any]]]:
     """Everything that the needs ask of a bundle, and accuracy's like, p95 and size in any case; with the answers.
 
     leaked: [n] bool, examples whose inputs were seen in training: they prove nothing, so quality is judged without them, and told
-    with them beside it. slices: the values, per example, of the columns that needs speak of (`where …`). confidence: of the bounds of quality, where these rows were looked at before; as of the needs when left out.
-    abstain_below: the threshold of a candidate that has none in its bundle yet. The claim holds on this machine: a need for other hardware has no value here, so it is unproven.
+    with them beside it. doubted: [n] bool, examples whose label the audit doubts; quality is also told without them, and not judged by it. slices: the values, per example, of the columns that needs speak of (`where …`). confidence: of the bounds of quality, where these rows were looked at before; as of the needs when left out.
+    heads: what a candidate has settled and not in its bundle yet, see `Predictor`. The claim holds on this machine: a need for other hardware has no value here, so it is unproven.
     """
-    predictor = Predictor(bundle, threads=needs.threads, abstain_below=abstain_below)
+    predictor = Predictor(bundle, threads=needs.threads, heads=heads)
     answers = answer(predictor, examples, events=events)
     report = Report(environment=hardware.describe() | {"threads": needs.threads})
-    told = quality(predictor, examples, answers, needs, leaked=leaked, slices=slices, confidence=confidence)
+    told = quality(
+        predictor, examples, answers, needs, leaked=leaked, doubted=doubted, slices=slices, confidence=confidence
+    )
     report.add([*told, size(bundle)])
     if training_s is not None:
         report.add([Value(Key("training_time"), training_s, training_s, training_s, 1, "s", method="wall-clock")])
@@ -284,6 +288,7 @@ def quality(
     needs: Needs,
     *,
     leaked: np.ndarray | None = None,
+    doubted: np.ndarray | None = None,
     slices: Slices = MappingProxyType({}),
     confidence: float | None = None,
 ) -> list[Value]:
@@ -328,23 +333,28 @@ def quality(
     def over(places: np.ndarray) -> list[Value]:
         return [one(key, places) for key in keys]
 
+    def beside(slice: tuple[str, str], places: np.ndarray, note: str) -> list[Value]:
+        """The same measures on other rows, told beside those that are judged."""
+        plain = [key for key in keys if key.where is None and key.against is None]
+        return [replace(one(key, places), key=replace(key, where=slice), note=note) for key in plain]
+
     everything = np.arange(len(examples))
-    if leaked is None or not leaked.any():
-        return over(everything)
-    clean = np.flatnonzero(~leaked)
-    note = f"{int(leaked.sum()):,} of {len(examples):,} test rows also stand in the training rows"
-    judged = [
-        replace(
-            value, note=f"Judged without them: {note}." if len(clean) else f"All {note}: nothing is left to judge on."
+    seen = np.zeros(len(examples), dtype=bool) if leaked is None else leaked
+    fresh = np.flatnonzero(~seen)
+    told = over(fresh)
+    if seen.any():
+        note = f"{int(seen.sum()):,} of {len(examples):,} test rows also stand in the training rows"
+        why = f"Judged without them: {note}." if len(fresh) else f"All {note}: nothing is left to judge on."
+        told = [replace(value, note=why) for value in told]
+        told += beside(LEAKED, everything, f"{note}; they are counted here.")
+    sound = fresh if doubted is None else fresh[~doubted[fresh]]
+    if 0 < len(sound) < len(fresh):
+        note = (
+            f"{len(fresh) - len(sound):,} of {len(fresh):,} test rows are left out here, because the audit doubts their label or they are nearly "
+            "the same as a training row. Models doubt what they answer otherwise, so this leans upwards."
         )
-        for value in over(clean)
-    ]
-    told = [
-        replace(value, key=replace(value.key, where=LEAKED), note=f"{note}; they are counted here.")
-        for value in over(everything)
-        if value.key.where is None and value.key.against is None
-    ]
-    return [*judged, *told]
+        told += beside(DOUBTED, sound, note)
+    return told
 
 
 def value_of(

@@ -16,11 +16,12 @@ from sartor.bundle import Bundle
 from sartor.data.dataset import Dataset, Finding, Splits
 from sartor.front import Candidate, Front
 from sartor.ledger import Look
-from sartor.measure import LEAKED
+from sartor.measure import DOUBTED, LEAKED
 from sartor.needs import Needs
 from sartor.predict import readable
 from sartor.report import SCHEMA, Report, Verdict, exit_code
 
+BESIDE = {LEAKED: "with the leaked rows", DOUBTED: "without the doubtful rows"}
 EXAMPLES = 8  # rows that the page offers to try
 
 
@@ -42,8 +43,7 @@ def stage(chosen: Candidate, needs: Needs, dataset: Dataset, splits: Splits, *, 
             "fingerprint": dataset.fingerprint,
             "sartor": __version__,
         }
-        if chosen.abstains is not None:
-            meta["heads"] = [head | {"abstain_below": chosen.abstains["below"]} for head in meta["heads"]]
+        meta["heads"] = [head | chosen.settled for head in meta["heads"]]
         if "pooling" in body and not body.get("owns_weights"):
             # The cached prefix names its base weights; what leaves the house holds them, so that transformers can load it.
             from sartor import model
@@ -81,6 +81,7 @@ def report_record(
     findings: list[Finding],
     dataset: Dataset,
     splits: Splits,
+    growth: dict[str, Any] | None = None,
     time: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
@@ -114,11 +115,12 @@ def report_record(
         },
         "values": [
             value.as_dict()
-            | ({"name": f"{value.key.measure} with the leaked rows"} if value.key.where == LEAKED else {})
+            | ({"name": f"{value.key.measure} {BESIDE[value.key.where]}"} if value.key.where in BESIDE else {})
             for value in report.values
         ],
         "figures": report.figures,
         "baseline": baseline,
+        "growth": growth,
         "time": time,
         "environment": report.environment,
         "command": command,

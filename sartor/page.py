@@ -833,12 +833,15 @@ def _figure_of_limit(need: Record) -> str:
     return f"{_number(need, 'limit') or 0.0:.12g}" + (f"\u00a0{unit}" if unit else "")
 
 
+_BESIDE = re.compile(r"with(out)? (the )?(leaked|doubtful) rows$")
+
+
 def _readings(report: Record, need: Record) -> Html | None:
-    """The same measure with and without leaked rows, where the build measured both."""
+    """The same measure with leaked rows and without doubtful ones, where the build measured them."""
     others = [
         value
         for value in _items(report, "values")
-        if _text(_part(value, "key"), "measure") == _text(need, "measure") and "leak" in _words_of(value)
+        if _text(_part(value, "key"), "measure") == _text(need, "measure") and _BESIDE.search(_text(value, "name"))
     ]
     if not others:
         return None
@@ -847,10 +850,6 @@ def _readings(report: Record, need: Record) -> Html | None:
         for value in others
     ]
     return _h("ul", lines, class_="readings")
-
-
-def _words_of(value: Record) -> str:
-    return f"{_text(value, 'name')} {_text(value, 'note')}".lower()
 
 
 def _measured(value: Record, need: Record | None = None) -> str:
@@ -1355,6 +1354,45 @@ def _panel(
     return _h("g", drawn)
 
 
+# ---------------------------------------------------------------- more rows
+
+
+def _growth(report: Record) -> Html | None:
+    """The scores with fewer rows, and what they say of more."""
+    told = _part(report, "growth")
+    points = [(_number(item, "rows"), _number(item, "score")) for item in _items(told, "points")]
+    known = [(rows, score) for rows, score in points if rows and score is not None]
+    band = []
+    for item in _items(told, "forecast"):
+        figures = [_number(item, name) for name in ("rows", "low", "mid", "high")]
+        if None not in figures and figures[0]:
+            band.append([float(figure or 0.0) for figure in figures])
+    if len(known) < 2 or len(band) < 2:
+        return None
+    limits = [_number(limit, "limit") for limit in told.get("needs", {}).values() if isinstance(limit, Mapping)]
+    heights = [score for _, score in known] + [each[2] for each in band]
+    low, high = min(heights), max(heights)
+    shown = [limit for limit in limits if limit is not None and low - 0.1 < limit < high + 0.1]
+    low, high = min([low, *shown]), max([high, *shown])
+    pad = 0.1 * (high - low) or 0.05
+    x = _Axis(band[0][0], band[-1][0], 64, 640, log=True)
+    y = _Axis(max(0.0, low - pad), min(1.0, high + pad), 300, 36)
+    drawn: list[Child] = [
+        _grid(x, y, _t("growth.rows"), _t("plot.quality", measure=_measure(_text(_quality_measure(report), "measure"))))
+    ]
+    edge = [(x(rows), y(top)) for rows, _, _, top in band] + [(x(rows), y(base)) for rows, base, _, _ in reversed(band)]
+    drawn.append(_h("polygon", points=" ".join(f"{across:.1f},{up:.1f}" for across, up in edge), class_="fan"))
+    drawn.append(_path([(x(rows), y(mid)) for rows, _, mid, _ in band], "line growth"))
+    for limit in shown:
+        drawn.append(_line(x.start, y(limit), x.end, y(limit), "limit"))
+    drawn.append([_h("circle", cx=x(rows), cy=y(score), r=4, class_="point growth") for rows, score in known])
+    return _h(
+        "figure",
+        _svg(660, 350, drawn, label=_t("growth.label")),
+        _h("p", _t("growth.note", trials=f"{_number(told, 'trials') or 0:,.0f}"), class_="soft small"),
+    )
+
+
 # ---------------------------------------------------------------- where it errs
 
 
@@ -1503,6 +1541,24 @@ def _reliability(report: Record) -> Html | None:
     return _h("div", parts) if parts else None
 
 
+def _calibrated(chosen: Record) -> Html | None:
+    """How its probabilities were calibrated."""
+    told = chosen.get("calibrated")
+    if not isinstance(told, Mapping):
+        return None
+    scale, rows, before, after = (_number(told, name) for name in ("scale", "rows", "before", "after"))
+    if not scale or rows is None or before is None or after is None:
+        return None
+    facts = {
+        "temperature": f"{1 / scale:.2f}",
+        "rows": f"{rows:,.0f}",
+        "before": f"{before:.3f}",
+        "after": f"{after:.3f}",
+    }
+    part = "calib" if _text(told, "part") == "calib" else "valid"
+    return _h("p", _t(f"reliability.calibrated.{part}", **facts))
+
+
 def _reliability_of(bins: Sequence[Record], report: Record) -> Html | None:
     """Whether a stated probability of 0.8 is right in 8 of 10 cases."""
     known = []
@@ -1541,6 +1597,7 @@ def _reliability_of(bins: Sequence[Record], report: Record) -> Html | None:
         _h("p", _h("b", _t("reliability.ece")), f" ({bounds})" if bounds else None),
         _h("p", _t("reliability.meaning", points=f"{100 * error:.1f}")),
         _h("p", words) if abs(lean) >= 0.01 else _h("p", _t("reliability.fair")),
+        _calibrated(_chosen(report)),
         _h("p", _t("reliability.note"), class_="soft small"),
         class_="aside",
     )
@@ -1886,6 +1943,7 @@ SECTIONS: tuple[tuple[str, Callable[[Record], Html | None]], ...] = (
     ("choice", _choice),
     ("candidates", _candidates),
     ("curves", _curves),
+    ("growth", _growth),
     ("confusion", _confusion),
     ("reliability", _reliability),
     ("mistakes", _mistakes),
@@ -1944,6 +2002,7 @@ TEXT: dict[str, dict[str, str]] = {
         "section.choice": "What was chosen",
         "section.candidates": "Every candidate",
         "section.curves": "Learning curves",
+        "section.growth": "Would more rows help?",
         "section.confusion": "What is confused with what",
         "section.reliability": "Can its probabilities be trusted?",
         "section.mistakes": "Worst mistakes",
@@ -2057,6 +2116,10 @@ TEXT: dict[str, dict[str, str]] = {
         "curve.epoch": "Epoch",
         "curve.step": "Step",
         "curve.loss": "Loss",
+        "growth.rows": "Training rows",
+        "growth.label": "Learning curve: the score by number of training rows, and its forecast",
+        "growth.note": "The dots are scores of the chosen plan trained again on a part of the rows, on {trials} validation rows. The line is the "
+        "forecast for more rows, with its 80 % interval.",
         "curve.train_loss": "training",
         "curve.valid_loss": "validation",
         "curve.valid": "validation",
@@ -2088,6 +2151,10 @@ TEXT: dict[str, dict[str, str]] = {
         "reliability.over": "It leans towards overconfidence: it states {points} points more than it keeps.",
         "reliability.under": "It leans towards caution: it keeps {points} points more than it states.",
         "reliability.fair": "It leans neither towards overconfidence nor towards caution.",
+        "reliability.calibrated.calib": "Its outputs were divided by {temperature}, fitted on {rows} calibration rows: log loss "
+        "there from {before} to {after}.",
+        "reliability.calibrated.valid": "Its outputs were divided by {temperature}, fitted on {rows} validation rows: log loss "
+        "there from {before} to {after}.",
         "reliability.note": "On the dashed line, stated equals observed. The orange part is the gap between them; "
         "the thick edge is what was observed.",
         "mistake.note": "Test rows that were answered wrongly with the greatest confidence. Some may be labelled "
@@ -2206,6 +2273,7 @@ TEXT: dict[str, dict[str, str]] = {
         "section.choice": "选择了什么",
         "section.candidates": "全部候选",
         "section.curves": "学习曲线",
+        "section.growth": "更多数据有多大帮助？",
         "section.confusion": "哪些类别被混淆",
         "section.reliability": "它给出的概率可信吗？",
         "section.mistakes": "最严重的错误",
@@ -2312,6 +2380,9 @@ TEXT: dict[str, dict[str, str]] = {
         "curve.epoch": "轮次",
         "curve.step": "步数",
         "curve.loss": "损失",
+        "growth.rows": "训练行数",
+        "growth.label": "学习曲线：不同训练行数下的得分及预测",
+        "growth.note": "圆点是入选方案用部分训练行重新训练后在 {trials} 行验证数据上的得分；曲线是对更多行的预测，阴影是其 80 % 区间。",
         "curve.train_loss": "训练",
         "curve.valid_loss": "验证",
         "curve.valid": "验证",
@@ -2341,6 +2412,8 @@ TEXT: dict[str, dict[str, str]] = {
         "reliability.over": "总体偏于自信：给出的概率比实际高 {points} 个百分点。",
         "reliability.under": "总体偏于谨慎：给出的概率比实际低 {points} 个百分点。",
         "reliability.fair": "总体既不过于自信，也不过于谨慎。",
+        "reliability.calibrated.calib": "它的输出除以了 {temperature}，由 {rows} 行校准数据得出：其上的对数损失从 {before} 变为 {after}。",
+        "reliability.calibrated.valid": "它的输出除以了 {temperature}，由 {rows} 行验证数据得出：其上的对数损失从 {before} 变为 {after}。",
         "reliability.note": "在虚线上，给出的概率与实际比例相等。橙色部分是两者之差，粗边线是实际比例。",
         "mistake.note": "答错而又最有把握的测试数据。其中有些可能是标注有误。",
         "mistake.probability": "把握",

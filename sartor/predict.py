@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -68,14 +69,15 @@ class Predictor:
         *,
         threads: int | None = None,
         runtime: str | None = None,
-        abstain_below: float | None = None,
+        heads: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
-        """abstain_below: the probability under which answers are withheld, instead of what the bundle says; 0 answers everything.
+        """heads: what every head is to have instead of what the bundle says: `scale`, which outputs are multiplied by, and
+        `abstain_below`, the probability under which answers are withheld; 0 answers everything.
 
         Raises: InputError `bundle.broken` when what the bundle holds cannot be opened.
         """
         try:
-            self._open(bundle, threads=threads, runtime=runtime, abstain_below=abstain_below)
+            self._open(bundle, threads=threads, runtime=runtime, heads=heads)
         except (SartorError, KeyboardInterrupt, SystemExit):
             raise
         except ModuleNotFoundError as error:
@@ -95,14 +97,12 @@ class Predictor:
             raise InputError("bundle.broken", path=bundle.path, why=why) from error
 
     def _open(
-        self, bundle: bundles.Bundle, *, threads: int | None, runtime: str | None, abstain_below: float | None
+        self, bundle: bundles.Bundle, *, threads: int | None, runtime: str | None, heads: Mapping[str, float]
     ) -> None:
         self.bundle = bundle
         self.meta = bundle.meta
         self.inputs: list[dict[str, str]] = bundle.meta["inputs"]
-        self.heads: list[dict[str, Any]] = bundle.meta["heads"]
-        if abstain_below is not None:
-            self.heads = [head | {"abstain_below": abstain_below} for head in self.heads]
+        self.heads: list[dict[str, Any]] = [head | dict(heads) for head in bundle.meta["heads"]]
         self.targets = [head["target"] for head in self.heads]
         settings = dict(bundle.meta.get("runtime") or {"name": "torch", "batch_invariant": True})
         if runtime is not None and runtime != settings["name"]:
@@ -185,7 +185,7 @@ class Predictor:
 
     @staticmethod
     def _decode(task: Any, head: dict[str, Any], output: np.ndarray) -> list[dict[str, Any]]:
-        answers: list[dict[str, Any]] = task.decode(output, head["spec"])
+        answers: list[dict[str, Any]] = task.decode(np.asarray(output) * head.get("scale", 1.0), head["spec"])
         below = head.get("abstain_below")
         return answers if not below else [withhold(answer, below) for answer in answers]
 

@@ -18,18 +18,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sartor import leaves
-from sartor.data import near, personal
+from sartor.data import doubt, leakage, near, personal
 from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity
+from sartor.data.doubt import Embed
 from sartor.data.split import row_keys
 
 MOST_ROWS = 1_000  # lines or classes that the details of a finding name
+DOUBTED = ("audit.wrong-label", "audit.conflict", "audit.near-leak")
 SAMPLE = 20_000  # values that a modality looks at, and texts that are searched for the names of their labels
+WRONG_RATE = 0.02  # of wrong labels, from which on they are a warning
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
 
-def audit(dataset: Dataset, *, target: str, task: str, seed: int = 0) -> list[Finding]:
-    """Everything found, the worst first. seed: of the samples, where all rows would take too long."""
-    labels = _labels(dataset, target)
+def audit(dataset: Dataset, *, target: str, task: str, seed: int = 0, embed: Embed | None = None) -> list[Finding]:
+    """Everything found, the worst first. seed: of the samples, where all rows would take too long.
+
+    embed: what rows are embedded with, by which labels are doubted as well.
+    """
+    labels = labels_of(dataset, target)
     keys = row_keys(dataset)
     labelled = dataset.part != PARTS.index("unlabelled")
     rng = np.random.default_rng(seed)
@@ -43,11 +49,13 @@ def audit(dataset: Dataset, *, target: str, task: str, seed: int = 0) -> list[Fi
     found += _leaks(dataset, keys, labels, usable)
     found += _near(dataset, keys, labels, usable)
     learning = usable & np.isin(dataset.part, [-1, PARTS.index("train")])
+    found += leakage.leakage(dataset, labels.codes, usable, seed=seed)
     if any(column.kind == "label" for column in dataset.schema.targets):
         found += _lonely_classes(labels, learning)
         found += _unseen_classes(dataset, labels, usable, learning)
         found += _spellings(labels, usable)
         found += _label_in_text(dataset, labels, learning, rng)
+        found += _wrong_labels(dataset, keys, labels, usable, learning, seed, embed)
     found += _telling_columns(dataset, labels, learning)
     rows = np.flatnonzero(learning)
     if len(rows):
@@ -57,7 +65,15 @@ def audit(dataset: Dataset, *, target: str, task: str, seed: int = 0) -> list[Fi
     return sorted(found, key=lambda finding: (ORDER.index(finding.severity), finding.code))
 
 
-class _Labels:
+def doubted(findings: Iterable[Finding]) -> np.ndarray:
+    """Rows that make poor judges: their label is doubtful, or they are nearly the same as a row that was learned from."""
+    told = [finding.rows for finding in findings if finding.code.startswith(DOUBTED)]
+    return (
+        np.unique(np.concatenate([np.array(rows, dtype=np.int64) for rows in told])) if told else np.empty(0, np.int64)
+    )
+
+
+class Labels:
     """The targets as numbers: `codes` [n] int64, -1 where there is none; `names` what they stand for."""
 
     def __init__(self, codes: np.ndarray, names: list[str]) -> None:
@@ -68,7 +84,7 @@ class _Labels:
         return [self.names[self.codes[row]] for row in rows]
 
 
-def _labels(dataset: Dataset, target: str) -> _Labels:
+def labels_of(dataset: Dataset, target: str) -> Labels:
     values = dataset.table.column(target).cast(pa.large_string())
     encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(values)).combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):  # what combine_chunks gives hangs on the number of chunks
@@ -77,7 +93,7 @@ def _labels(dataset: Dataset, target: str) -> _Labels:
     codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
     if "" in names:
         codes[codes == names.index("")] = -1
-    return _Labels(codes, names)
+    return Labels(codes, names)
 
 
 def _unreadable(dataset: Dataset) -> list[Finding]:
@@ -91,7 +107,9 @@ def _unreadable(dataset: Dataset) -> list[Finding]:
             severity="warning",
             message=f"{_rows(count)} could not be read and {_is(count)} left out; the first is in {first.file}, line "
             f"{first.line}: it {first.reason}.",
-            advice="Mend these lines, or leave them out; texts that contain the delimiter must stand in quotes.",
+            advice="Mend these lines, or leave them out."
+            if first.file.lower().endswith((".jsonl", ".ndjson"))
+            else "Mend these lines, or leave them out; texts that contain the delimiter must stand in quotes.",
             count=count,
             details={"lines": [[item.file, item.line, item.reason] for item in dataset.set_aside[:MOST_ROWS]]},
         )
@@ -116,7 +134,7 @@ def _empty(dataset: Dataset, keys: np.ndarray) -> list[Finding]:
     ]
 
 
-def _unlabelled_rows(dataset: Dataset, labels: _Labels, labelled: np.ndarray, target: str) -> list[Finding]:
+def _unlabelled_rows(dataset: Dataset, labels: Labels, labelled: np.ndarray, target: str) -> list[Finding]:
     rows = np.flatnonzero(labelled & (labels.codes < 0))
     if not len(rows):
         return []
@@ -133,7 +151,7 @@ def _unlabelled_rows(dataset: Dataset, labels: _Labels, labelled: np.ndarray, ta
     ]
 
 
-def _duplicates(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.ndarray) -> list[Finding]:
+def _duplicates(dataset: Dataset, keys: np.ndarray, labels: Labels, usable: np.ndarray) -> list[Finding]:
     """Rows that repeat an earlier one of the same part, label and all."""
     rows = np.flatnonzero(usable)
     identity = np.column_stack([dataset.part[rows].astype(np.int64), keys[rows], labels.codes[rows]])
@@ -158,7 +176,7 @@ def _duplicates(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.
     ]
 
 
-def _conflicts(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.ndarray) -> list[Finding]:
+def _conflicts(dataset: Dataset, keys: np.ndarray, labels: Labels, usable: np.ndarray) -> list[Finding]:
     """The same inputs under different labels, in any parts."""
     rows = np.flatnonzero(usable)
     pairs = np.unique(np.column_stack([keys[rows], labels.codes[rows]]), axis=0)
@@ -183,7 +201,7 @@ def _conflicts(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.n
     ]
 
 
-def _leaks(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.ndarray) -> list[Finding]:
+def _leaks(dataset: Dataset, keys: np.ndarray, labels: Labels, usable: np.ndarray) -> list[Finding]:
     """Inputs of a part that judges or chooses which also stand in one that came before it."""
     found: list[Finding] = []
     held = {name: np.flatnonzero(usable & (dataset.part == PARTS.index(name))) for name in dataset.given_parts}
@@ -218,7 +236,7 @@ def _leaks(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.ndarr
     return found
 
 
-def _near(dataset: Dataset, keys: np.ndarray, labels: _Labels, usable: np.ndarray) -> list[Finding]:
+def _near(dataset: Dataset, keys: np.ndarray, labels: Labels, usable: np.ndarray) -> list[Finding]:
     """Inputs that differ from another by a few characters, in one part and across parts that judge."""
     alike = near.groups(dataset, np.flatnonzero(usable), keys)
     repeats: list[int] = []
@@ -290,13 +308,13 @@ def _near_leak(dataset: Dataset, keys: np.ndarray, alike: list[np.ndarray], seen
     ]
 
 
-def _first_code(rows: np.ndarray, before: np.ndarray, keys: np.ndarray, labels: _Labels) -> np.ndarray:
+def _first_code(rows: np.ndarray, before: np.ndarray, keys: np.ndarray, labels: Labels) -> np.ndarray:
     """For each row the label of the first row in `before` with its key."""
     known, first = np.unique(keys[before], return_index=True)
     return np.asarray(labels.codes[before[first[np.searchsorted(known, keys[rows])]]])
 
 
-def _same_rows(one: np.ndarray, other: np.ndarray, keys: np.ndarray, labels: _Labels) -> bool:
+def _same_rows(one: np.ndarray, other: np.ndarray, keys: np.ndarray, labels: Labels) -> bool:
     """Whether two parts hold the same rows, in whatever order."""
     if len(one) != len(other):
         return False
@@ -322,7 +340,57 @@ def _same(dataset: Dataset, seen: str, judged: str, leaked: np.ndarray) -> Findi
     )
 
 
-def _lonely_classes(labels: _Labels, learning: np.ndarray) -> list[Finding]:
+def _wrong_labels(
+    dataset: Dataset,
+    keys: np.ndarray,
+    labels: Labels,
+    usable: np.ndarray,
+    learning: np.ndarray,
+    seed: int,
+    embed: Embed | None,
+) -> list[Finding]:
+    """Labels that contradict what the other rows teach: rows worst first, and for each the label that fits better."""
+    judging = {
+        name: np.flatnonzero(usable & (dataset.part == PARTS.index(name)))
+        for name in dataset.given_parts
+        if name not in ("train", "unlabelled")
+    }
+    told = doubt.doubts(dataset, keys, labels.codes, np.flatnonzero(learning), judging, seed=seed, embed=embed)
+    return [_doubtful(dataset, labels, part, doubts) for part, doubts in told.items() if len(doubts.wrong)]
+
+
+def _doubtful(dataset: Dataset, labels: Labels, part: str, doubts: doubt.Doubts) -> Finding:
+    rows = doubts.rows[doubts.wrong]
+    given = labels.of(rows)
+    suggested = [labels.names[code] for code in doubts.classes[doubts.suggested[doubts.wrong]]]
+    count, worst = len(rows), int(rows[0])
+    effect = (
+        f"They teach what is not so, and on rows labelled in the same way no model scores much above {1 - doubts.rate:.0%}."
+        if part == "train"
+        else f"Where they are wrong, a perfect model loses up to {count / len(doubts.rows):.1%} of accuracy on them."
+    )
+    return Finding(
+        code="audit.wrong-label" if part == "train" else f"audit.wrong-label-{part}",
+        severity="warning" if doubts.low >= WRONG_RATE else "note",
+        message=f"{_rows(count)} of {len(doubts.rows):,}"
+        + ("" if part == "train" else f" of {part}")
+        + f" probably {_has(count)} a wrong label: {_where(dataset, worst)}, {_show(dataset, worst)}, is "
+        f"{_short(given[0], 40)!r} and reads like {_short(suggested[0], 40)!r}.",
+        advice=f"{effect} `sartor audit --to-label` writes them for a person to look at, the most doubtful first.",
+        count=count,
+        rows=tuple(rows.tolist()),
+        details={
+            "part": part,
+            "suggested": suggested,
+            "pairs": [[*pair, times] for pair, times in Counter(zip(given, suggested, strict=True)).most_common(100)],
+            "rate": doubts.rate,
+            "low": doubts.low,
+            "high": doubts.high,
+        },
+    )
+
+
+def _lonely_classes(labels: Labels, learning: np.ndarray) -> list[Finding]:
     """Classes with a single row to learn from. (The task's own audit tells of those with few.)"""
     rows = np.flatnonzero(learning)
     counts = np.bincount(labels.codes[rows], minlength=len(labels.names))
@@ -343,7 +411,7 @@ def _lonely_classes(labels: _Labels, learning: np.ndarray) -> list[Finding]:
     ]
 
 
-def _unseen_classes(dataset: Dataset, labels: _Labels, usable: np.ndarray, learning: np.ndarray) -> list[Finding]:
+def _unseen_classes(dataset: Dataset, labels: Labels, usable: np.ndarray, learning: np.ndarray) -> list[Finding]:
     """Classes of a given part that have no row to learn from."""
     found = []
     known = np.unique(labels.codes[learning])
@@ -369,7 +437,7 @@ def _unseen_classes(dataset: Dataset, labels: _Labels, usable: np.ndarray, learn
     return found
 
 
-def _spellings(labels: _Labels, usable: np.ndarray) -> list[Finding]:
+def _spellings(labels: Labels, usable: np.ndarray) -> list[Finding]:
     """Classes that look like one, written in two ways: in all but letters and digits, or by a letter in a rare one."""
     counts = Counter(labels.of(np.flatnonzero(usable)))
     groups: dict[str, list[str]] = {}
@@ -415,7 +483,7 @@ def _folded(name: str) -> str:
     return re.sub(r"[\s._\-–—/]+", "", text)
 
 
-def _telling_columns(dataset: Dataset, labels: _Labels, learning: np.ndarray) -> list[Finding]:
+def _telling_columns(dataset: Dataset, labels: Labels, learning: np.ndarray) -> list[Finding]:
     """Columns from whose value the label follows nearly always, judged on values that occur at least twice."""
     found = []
     rows = np.flatnonzero(learning)
@@ -460,7 +528,7 @@ def _telling(column: Column, share: float, values: int, rows: int) -> Finding:
     )
 
 
-def _label_in_text(dataset: Dataset, labels: _Labels, learning: np.ndarray, rng: np.random.Generator) -> list[Finding]:
+def _label_in_text(dataset: Dataset, labels: Labels, learning: np.ndarray, rng: np.random.Generator) -> list[Finding]:
     """Texts that name their own label, in most rows of most classes, while others' texts do not."""
     rows = _sample(np.flatnonzero(learning), SAMPLE, rng)
     others = _sample(rows, 2_000, rng)

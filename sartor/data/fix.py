@@ -8,7 +8,7 @@ wrong there goes to `to_label`, the most valuable first.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ REMOVED = {
 # What a person should look at, in this order, and what for.
 ASKED = {
     "audit.conflict": "the same input stands under different labels",
+    "audit.wrong-label": "other rows contradict the label",
     "audit.label-spelling": "the label may be another one, written in a second way",
     "audit.single-row-class": "it is the only row of its class",
 }
@@ -131,16 +132,17 @@ def write(dataset: Dataset, touches: Sequence[Touch], path: Path) -> list[Path]:
 
 
 def to_label(dataset: Dataset, findings: Sequence[Finding], *, target: str) -> list[dict[str, Any]]:
-    """Rows for a person to look at, each once, the most valuable first: {part, row, why, inputs…, target}."""
+    """Rows for a person to look at, each once, the most valuable first: {part, row, why, inputs…, target, suggested}."""
     place = places(dataset)
     labels = dataset.table.column(target)
     inputs = [column.name for column in dataset.schema.inputs]
     told: dict[int, dict[str, Any]] = {}
     for code, why in ASKED.items():
         for finding in findings:
-            if finding.code != code:
+            if finding.code != code and not finding.code.startswith(f"{code}-"):
                 continue
-            for row in finding.rows:
+            better = finding.details.get("suggested", [""] * len(finding.rows))
+            for row, suggested in zip(finding.rows, better, strict=True):
                 part = int(dataset.part[row])
                 told.setdefault(
                     row,
@@ -150,13 +152,14 @@ def to_label(dataset: Dataset, findings: Sequence[Finding], *, target: str) -> l
                         "why": why,
                         **{name: dataset.table.column(name)[row].as_py() for name in inputs},
                         target: labels[row].as_py(),
+                        "suggested": suggested,
                     },
                 )
     return list(told.values())
 
 
-def write_to_label(rows: Sequence[dict[str, Any]], path: Path) -> None:
-    """Writes `to_label` as CSV with an empty last column for the answer.
+def write_to_label(rows: Sequence[Mapping[str, Any]], path: Path) -> None:
+    """Writes rows for a person as CSV with an empty last column for the answer.
 
     Raises: InputError `export.exists`.
     """

@@ -22,6 +22,7 @@ LEAST_ROWS = 10
 TEST_SHARES = tuple(share / 100 for share in range(15, 36))
 DEFAULT_TEST_SHARE = 0.20
 LEAST_TO_CALIBRATE = 1_000
+OF_PROBABILITIES = ("log_loss", "calibration_error")  # measures that hang on how sure a model says it is
 VALID_SHARE, LEAST_VALID, MOST_VALID = 0.13, 200, 2_000
 POWER = 0.9
 
@@ -128,7 +129,9 @@ def for_needs(dataset: Dataset, needs: Any, *, target: str, task: str, findings:
         seed=needs.seed,
         group=needs.group,
         confidence=needs.confidence,
-        calibrate=any("coverage" in dict(need.key.setting) for need in needs.needs),
+        calibrate=any(
+            "coverage" in dict(need.key.setting) or need.key.measure in OF_PROBABILITIES for need in needs.needs
+        ),
     )
 
 

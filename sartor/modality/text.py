@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from sartor import ngrams
 from sartor.data import characters, personal
 from sartor.data.dataset import Finding
 from sartor.errors import RowError
@@ -362,6 +363,7 @@ def key(value: Any) -> str:
 
 
 PIECE, DENSE_PIECE = 4, 2  # characters of a shingle; of scripts without spaces
+MOST_READ = 10_000_000  # characters of all texts together; of more, `features` are of words alone
 LEAST_PIECES = 12  # shorter texts are the same or they are not
 
 
@@ -418,6 +420,49 @@ def _shingles(points: np.ndarray, length: int) -> np.ndarray:
     hashed ^= hashed >> np.uint64(31)
     hashed *= np.uint64(0x9E3779B97F4A7C15)
     return np.asarray(hashed ^ (hashed >> np.uint64(29)), dtype=np.uint64)
+
+
+def features(values: Sequence[Any], seen: int) -> Any:
+    """Sublinear tf-idf of hashed n-grams as CSR [n, n-grams] float32; per text each kind of n-gram has unit length.
+
+    seen: n-grams of fewer than two of the first so many texts are left out: of a text that a model did not learn from, it knows
+    no others. Each text is hashed once.
+    """
+    from scipy import sparse
+
+    words_only = sum(len(value or "") for value in values) > MOST_READ
+    every: list[list[np.ndarray]] = [[], []]
+    for value in values:
+        for kind, buckets in enumerate(ngrams.blocks(value or "")):
+            if kind == 1 or not words_only:
+                every[kind].append(buckets)
+    blocks = [_weighed(buckets, seen) for buckets in every if buckets]
+    return sparse.hstack(blocks, format="csr", dtype=np.float32)
+
+
+def _weighed(buckets: Sequence[np.ndarray], seen: int) -> Any:
+    """One kind of n-gram as tf-idf rows of unit length, CSR [n, n-grams]."""
+    from scipy import sparse
+
+    count, width = len(buckets), 1 << ngrams.BITS
+    ends = np.concatenate([[0], np.cumsum([len(each) for each in buckets])])
+    indices = np.concatenate(buckets).astype(np.int32)
+    raw = sparse.csr_matrix((np.ones(len(indices), dtype=np.float32), indices, ends), shape=(count, width))
+    raw.sum_duplicates()
+    times = np.bincount(raw.indices[: raw.indptr[seen]], minlength=width)
+    kept = np.flatnonzero(times >= 2)
+    number = np.full(width, -1, dtype=np.int32)
+    number[kept] = np.arange(len(kept), dtype=np.int32)
+    inside = number[raw.indices] >= 0
+    starts = np.concatenate([[0], np.cumsum(inside)])[raw.indptr]
+    columns = number[raw.indices[inside]]
+    # Smoothed idf as in scikit-learn's TfidfTransformer.
+    idf = (np.log((1 + seen) / (1 + times[kept])) + 1).astype(np.float32)
+    values = (1 + np.log(raw.data[inside])) * idf[columns]
+    row = np.repeat(np.arange(count), np.diff(starts))
+    length = np.sqrt(np.bincount(row, weights=np.square(values, dtype=np.float64), minlength=count))
+    values = (values / length[row]).astype(np.float32)
+    return sparse.csr_matrix((values, columns, starts), shape=(count, len(kept)))
 
 
 def parts(value: str) -> list[tuple[int, int]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -32,3 +33,9 @@ if __name__ == "__main__":
     except SartorError as error:
         print(f"sartor: {error}", file=sys.stderr)
         raise SystemExit(error.exit_code) from None
+    except Exception as error:
+        if os.environ.get("SARTOR_TRACEBACK"):
+            raise
+        fault = SartorError("command.fault", what=f"{type(error).__name__}: {error}")
+        print(f"sartor: {fault}", file=sys.stderr)
+        raise SystemExit(fault.exit_code) from None

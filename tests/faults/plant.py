@@ -34,8 +34,8 @@ def plant(clean: list[Row], *, seed: int = 0, each: int = 12, test_share: float 
     for number in range(each):
         text, label = train[sources[number]]
         marked.append(("train", "duplicate", (text, label)))
-        other = rng.choice([one for one in labels if one != label])
-        marked.append(("train", "conflict", (train[sources[each + number]][0], other)))
+        torn, its_label = train[sources[each + number]]
+        marked.append(("train", "conflict", (torn, rng.choice([one for one in labels if one != its_label]))))
         near_of, near_label = train[sources[2 * each + number]]
         marked.append(
             (

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from conftest import opinions
+from scipy.special import softmax
 
 from sartor import bounds, ledger, line, needs, predict
 from sartor.errors import InputError
@@ -138,7 +139,7 @@ def test_a_model_that_may_abstain_does_so_when_served_and_is_judged_on_what_it_a
     assert all(answer["probability"] >= below for answer in answered)
     assert f"{len(answered) / 240:.1%} of the rows" in need["advice"]
     # Asked to answer everything, it says of the others what it was not sure of.
-    free = predict.Predictor(predictor.bundle, abstain_below=0.0).predict(rows)
+    free = predict.Predictor(predictor.bundle, heads={"abstain_below": 0.0}).predict(rows)
     assert [answer["probability"] < below for answer in free] == ["abstained" in answer for answer in answers]
     assert verify(folder / "abstains")["needs"][0]["n"] == need["n"]
 
@@ -156,3 +157,54 @@ def test_a_slice_that_is_not_there_is_said_before_any_compute(parts, tmp_path, t
         line.build(asked, tmp_path / "out")
     assert caught.value.code == code
     assert not (tmp_path / "out").exists()
+
+
+def test_what_is_served_was_calibrated_on_validation_rows(parts, folder, cache):
+    record = json.loads((folder / "first" / "report.json").read_text(encoding="utf-8"))
+    told = next(one for one in record["candidates"] if one["id"] == record["chosen"])["calibrated"]
+    predictor = predict.load(folder / "first")
+    assert predictor.heads[0]["scale"] == told["scale"] != 1
+    assert (told["part"], told["rows"]) == ("valid", record["data"]["splits"]["valid"])
+    assert told["after"] < told["before"]
+    row = {"text": rows_of(1, 3)[0][0]}
+    (answer,) = predictor.predict([row])
+    (output,) = predictor.outputs([predictor.prepare(row)])["label"]
+    assert list(answer["probabilities"].values()) == pytest.approx(softmax(told["scale"] * output).tolist())
+    assert "divided by" in (folder / "first" / "report.html").read_text(encoding="utf-8")
+
+
+def test_rows_whose_label_is_doubted_are_told_beside_and_judge_all_the_same(folder, cache, tmp_path):
+    test = rows_of(300, 6)
+    flipped = {"positive": "negative", "negative": "positive"}
+    test[:60] = [(text, lang, flipped.get(label, label)) for text, lang, label in test[:60]]
+    parts = {"train": write(tmp_path / "train.csv", rows_of(600, 1)), "test": write(tmp_path / "test.csv", test)}
+    record = build(parts, tmp_path / "out", cache, needs=ASKED[:1])
+    found = next(one for one in record["findings"] if one["code"] == "audit.wrong-label-test")
+    assert sum(row - 600 < 60 for row in found["rows"]) > 0.8 * len(found["rows"])
+    told = {value["name"]: value for value in record["values"]}
+    judged, beside = told["accuracy"], told["accuracy without the doubtful rows"]
+    assert judged["n"] == 300 > beside["n"]
+    assert beside["measured"] > judged["measured"]
+    assert record["needs"][0]["measured"] == judged["measured"]
+    assert "without the doubtful rows" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+
+
+def test_a_need_that_is_missed_is_told_how_many_more_rows_it_may_take(cache, tmp_path):
+    parts = {
+        "train": write(tmp_path / "train.csv", rows_of(700, 1)),
+        "test": write(tmp_path / "test.csv", rows_of(400, 2)),
+    }
+    record = build(parts, tmp_path / "out", cache, needs=["accuracy >= 0.999", "size <= 40 MB"])
+    assert record["exit"] == 3
+    growth, train = record["growth"], record["data"]["splits"]["train"]
+    sizes = [point["rows"] for point in growth["points"]]
+    assert sizes == [round(share * train) for share in (0.0625, 0.125, 0.25, 0.5, 1)]
+    chosen = next(one for one in record["candidates"] if one["id"] == record["chosen"])
+    accuracy = next(value for value in chosen["values"] if value["name"] == "accuracy")
+    assert growth["points"][-1]["score"] == accuracy["measured"]
+    assert all(one["low"] <= one["mid"] <= one["high"] for one in growth["forecast"])
+    assert "By the learning curve" in record["needs"][0]["advice"]
+    assert "learning curve" not in record["needs"][1]["advice"]
+    assert "Would more rows help?" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    # What is met needs no curve.
+    assert build(parts, tmp_path / "met", cache, needs=["accuracy >= 0.6"])["growth"] is None

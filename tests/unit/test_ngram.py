@@ -9,6 +9,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from sartor import ngrams
 from sartor.backbone import ngram
 from sartor.task import classify
 
@@ -36,7 +37,7 @@ def words_of(text):
     """The plain reference: runs of letters, digits and apostrophes, each letter of an unspaced script alone."""
     found = [""]
     for letter in unicodedata.normalize("NFKC", text).lower():
-        alone = any(low <= ord(letter) <= high for low, high in ngram.ALONE)
+        alone = any(low <= ord(letter) <= high for low, high in ngrams.ALONE)
         if not (letter.isalnum() or letter == "'"):
             found.append("")
         elif alone:
@@ -48,7 +49,7 @@ def words_of(text):
 
 def hashes_of(text):
     normal = " " + " ".join(unicodedata.normalize("NFKC", text).lower().split()) + " "
-    return ngram._word_hashes(np.frombuffer(normal.encode("utf-32-le"), dtype="<u4"))
+    return ngrams._word_hashes(np.frombuffer(normal.encode("utf-32-le"), dtype="<u4"))
 
 
 @pytest.mark.parametrize("text", TEXTS)
@@ -78,7 +79,7 @@ def test_a_batch_a_single_row_and_the_sparse_matrix_are_equal(started):
 def test_values_are_sublinear_tf_idf_of_unit_length_for_each_kind(started):
     processor, _ = started
     text = TEXTS[0]
-    blocks = list(ngram._blocks(text))
+    blocks = list(ngrams.blocks(text))
     expected = []
     for block in blocks:
         counts = Counter(processor.feature[block].tolist())

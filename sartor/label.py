@@ -1,0 +1,104 @@
+"""Which rows to label next: those from which a model would learn most, of many that nobody labelled yet.
+
+Of the rows that a model of the labelled ones is least sure of (margin sampling: Scheffer, Decomain and Wrobel 2001), those that are
+unlike each other are taken (k-means++ seeding: Arthur and Vassilvitskii 2007; used so by Ash et al. 2020, section 3), so that a
+batch does not ask the same thing many times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from sartor.data import doubt
+from sartor.data.dataset import PARTS, Dataset
+from sartor.errors import InputError
+
+AMONG = 10  # times as many rows as are asked for, the least sure, among which the unlike ones are chosen
+PLANE = 64  # directions that sparse features are reduced to, where distances are taken
+LEAST_ROWS = 20  # with a label
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A row to label. row: of the dataset. suggested: the code of the likeliest label, by a model of the labelled rows, and its
+    probability."""
+
+    row: int
+    suggested: int
+    probability: float
+
+
+def wanted(
+    dataset: Dataset,
+    keys: np.ndarray,
+    codes: np.ndarray,
+    count: int,
+    *,
+    seed: int,
+    embed: doubt.Embed | None = None,
+) -> list[Wanted]:
+    """At most `count` rows of the part 'unlabelled', the most valuable first.
+
+    Of rows that are the same one comes, and none that is the same as a labelled row. keys [n]: equal for inputs that are the same. codes [n]:
+    of labels, -1 without one. embed: what the model reads; n-grams when left out.
+    Raises: InputError `label.too-few`, `label.no-rows`.
+    """
+    labelled = np.flatnonzero((keys >= 0) & (codes >= 0) & np.isin(dataset.part, [-1, PARTS.index("train")]))
+    pool = np.flatnonzero((keys >= 0) & (dataset.part == PARTS.index("unlabelled")))
+    pool = pool[~np.isin(keys[pool], keys[labelled])]
+    pool = np.sort(pool[np.unique(keys[pool], return_index=True)[1]])
+    classes, given = np.unique(codes[labelled], return_inverse=True)
+    if len(labelled) < LEAST_ROWS or len(classes) < 2:
+        raise InputError("label.too-few", count=len(labelled), classes=len(classes), least=LEAST_ROWS)
+    if not len(pool):
+        raise InputError("label.no-rows")
+    every = np.concatenate([labelled, pool])
+    made = doubt.features(dataset, every, seen=len(every)) if embed is None else embed(every)
+    first, rest = np.arange(len(labelled)), np.arange(len(labelled), len(every))
+    model = doubt.fit(made, given, keys[labelled], classes=len(classes), seed=seed)
+    probabilities = doubt.softmax(model.factor * model.scores(made, given, first, rest))
+    picked = choose(probabilities, _plane(made, rest, seed=seed), count, seed=seed)
+    best = classes[probabilities.argmax(axis=1)]
+    return [Wanted(int(pool[at]), int(best[at]), float(probabilities[at].max())) for at in picked.tolist()]
+
+
+def choose(probabilities: np.ndarray, places: np.ndarray, count: int, *, seed: int) -> np.ndarray:
+    """`count` of the rows [n], the most valuable first: unsure, and apart from each other.
+
+    probabilities [n, classes]: of the model. places [n, width]: where the rows are; of unit length, so that distance is angle.
+    """
+    ordered = np.sort(probabilities, axis=1)
+    margin = ordered[:, -1] - ordered[:, -2]
+    among = np.argsort(margin, kind="stable")[: AMONG * count]
+    if len(among) <= count:
+        return among
+    weight, where = 1.0 - margin[among], places[among]
+    rng = np.random.default_rng(seed)
+    picked = [0]  # the least sure
+    apart = ((where - where[0]) ** 2).sum(axis=1)
+    while len(picked) < count:
+        chance = weight * apart
+        chance[picked] = 0.0
+        if chance.sum() <= 0:  # what is left is the same as something that was picked, or sure
+            chance = np.ones(len(among))
+            chance[picked] = 0.0
+        picked.append(int(rng.choice(len(among), p=chance / chance.sum())))
+        apart = np.minimum(apart, ((where - where[picked[-1]]) ** 2).sum(axis=1))
+    return np.asarray(among[picked])
+
+
+def _plane(made: Any, rows: np.ndarray, *, seed: int) -> np.ndarray:
+    """These rows of the features as directions of unit length, [rows, width]; sparse ones in the plane of the largest singular values."""
+    from scipy import sparse
+    from scipy.sparse.linalg import svds
+
+    if sparse.issparse(made):
+        width = min(PLANE, min(made.shape) - 1)
+        _, _, directions = svds(made.astype(np.float64), k=width, random_state=seed)
+        found = np.asarray(made[rows] @ directions.T)
+    else:
+        found = np.asarray(made[rows], dtype=np.float64)
+    return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-12))

@@ -1,0 +1,200 @@
+"""Doubt: planted wrong labels come first, by models that never saw them."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sartor.data import audit, doubt, fix
+from sartor.data.read import read
+from sartor.data.split import row_keys
+from sartor.modality import text
+
+SUPPORT = Path(__file__).resolve().parents[2] / "examples" / "support" / "support.csv"
+RATE = 0.08
+
+
+@pytest.fixture(scope="module")
+def planted(tmp_path_factory):
+    """(the support rows with RATE of their labels flipped, which rows those are)."""
+    with SUPPORT.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["intent"] and row["message"].strip()]
+    names = sorted({row["intent"] for row in rows})
+    rng = np.random.default_rng(0)
+    wrong = set(rng.choice(len(rows), round(RATE * len(rows)), replace=False).tolist())
+    path = tmp_path_factory.mktemp("planted") / "support.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["message", "intent"])
+        for place, row in enumerate(rows):
+            label = row["intent"]
+            if place in wrong:
+                label = names[(names.index(label) + int(rng.integers(1, len(names)))) % len(names)]
+            writer.writerow([row["message"], label])
+    return read(str(path), target="intent"), wrong
+
+
+def looked(dataset, target="intent", **options):
+    labels = audit.labels_of(dataset, target)
+    keys = row_keys(dataset)
+    usable = (keys >= 0) & (labels.codes >= 0)
+    learning = np.flatnonzero(usable & np.isin(dataset.part, [-1, 0]))
+    judging = {name: np.intersect1d(np.flatnonzero(usable), dataset.rows_of(name)) for name in dataset.given_parts[1:]}
+    return doubt.doubts(dataset, keys, labels.codes, learning, judging, seed=0, **options)
+
+
+@pytest.fixture(scope="module")
+def doubted(planted):
+    return looked(planted[0])["train"]
+
+
+def test_planted_wrong_labels_come_first(planted, doubted):
+    worst = doubted.rows[np.argsort(doubted.quality, kind="stable")]
+    most = set(worst[: round(1.5 * len(planted[1]))].tolist())
+    assert len(most & planted[1]) >= 0.8 * len(planted[1])
+
+
+def test_most_of_what_is_found_is_wrong_and_the_rate_is_near(planted, doubted):
+    found = set(doubted.rows[doubted.wrong].tolist())
+    assert len(found & planted[1]) >= 0.5 * len(found)
+    assert doubted.low <= doubted.rate <= doubted.high
+    assert abs(doubted.rate - RATE) < 0.05
+
+
+def test_the_finding_names_rows_worst_first_with_a_suggestion_each(planted, doubted):
+    findings = audit.audit(planted[0], target="intent", task="classify")
+    (finding,) = [one for one in findings if one.code == "audit.wrong-label"]
+    assert finding.severity == "warning"
+    assert finding.count == len(finding.rows) == len(finding.details["suggested"])
+    assert finding.rows[0] == doubted.rows[doubted.quality.argmin()]
+    assert finding.details["pairs"][0][2] == max(times for *_, times in finding.details["pairs"])
+    listed = fix.to_label(planted[0], [finding], target="intent")
+    assert [row["suggested"] for row in listed] == finding.details["suggested"]
+    assert all(row["suggested"] != row["intent"] for row in listed)
+
+
+def test_the_same_rows_and_seed_give_the_same_doubts(planted, doubted):
+    again = looked(planted[0])["train"]
+    assert np.array_equal(again.quality, doubted.quality)
+    assert np.array_equal(again.wrong, doubted.wrong)
+
+
+def test_labels_of_clean_rows_are_left_alone():
+    found = looked(read(str(SUPPORT), target="intent"))["train"]
+    assert len(found.wrong) <= 0.05 * len(found.rows)
+
+
+def test_no_row_is_judged_by_a_model_that_saw_it_or_its_duplicate():
+    # Labels are drawn by chance and every text stands there three times: whoever saw a copy knows the label.
+    rng = np.random.default_rng(0)
+    labels, keys = np.repeat(rng.integers(0, 2, 200), 3), np.repeat(np.arange(200), 3)
+    texts = [f"{'qwertzuiopasdfghjkl'[key % 19]}{key * 7919} mnb{key * 104729} words" for key in keys]
+    told = doubt.fit(text.features(texts, len(texts)), labels, keys, classes=2, seed=0).probabilities
+    assert np.mean(told.argmax(1) == labels) < 0.65
+
+
+def test_duplicates_share_a_fold_and_every_class_stands_in_every_fold():
+    rng = np.random.default_rng(1)
+    keys = rng.integers(0, 120, 300)
+    labels = keys % 3
+    fold = doubt.folds(labels, keys, seed=0)
+    assert all(len(np.unique(fold[keys == key])) == 1 for key in np.unique(keys))
+    assert all(set(fold[labels == code]) == set(range(doubt.FOLDS)) for code in range(3))
+
+
+def test_the_confident_joint_of_a_small_example_by_hand():
+    given = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])
+    probabilities = np.array(
+        [
+            [0.90, 0.05, 0.05],  # thresholds: (.9 + .7 + .1 + .3) / 4 = .5, (.6 + .8 + .1) / 3 = .5, (.8 + .2) / 2 = .5
+            [0.70, 0.20, 0.10],
+            [0.10, 0.80, 0.10],  # surely of class 1
+            [0.30, 0.40, 0.30],  # of none
+            [0.20, 0.60, 0.20],
+            [0.10, 0.80, 0.10],
+            [0.80, 0.10, 0.10],  # surely of class 0
+            [0.10, 0.10, 0.80],
+            [0.50, 0.30, 0.20],  # just of class 0
+        ]
+    )
+    assert doubt.confident_classes(given, probabilities).tolist() == [0, 0, 1, -1, 1, 1, 0, 2, 0]
+    assert doubt.confident_joint(given, probabilities).tolist() == [[2, 1, 0], [1, 2, 0], [1, 0, 1]]
+
+
+def test_with_even_errors_the_ranking_is_that_of_the_given_labels_probability():
+    rng = np.random.default_rng(2)
+    probabilities = rng.dirichlet(np.ones(5), 50)
+    given = rng.integers(0, 5, 50)
+    even = np.full((5, 5), 0.05) + 0.75 * np.eye(5)
+    own = doubt.posterior(given, probabilities, even)[np.arange(50), given]
+    assert np.array_equal(np.argsort(own), np.argsort(probabilities[np.arange(50), given]))
+
+
+@pytest.mark.parametrize("concentrated", [False, True])
+def test_errors_between_two_classes_are_told_from_errors_that_are_spread(concentrated):
+    rng = np.random.default_rng(3)
+    true = rng.integers(0, 5, 4_000)
+    wrong = rng.random(4_000) < 0.2
+    other = (true + 1) % 5 if concentrated else (true + rng.integers(1, 5, 4_000)) % 5
+    given = np.where(wrong, other, true)
+    logits = 3.0 * np.eye(5)[true] + rng.standard_normal((4_000, 5))
+    probabilities = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    found = doubt.transitions(given, probabilities)
+    apart = found[np.arange(5), (np.arange(5) + 1) % 5]
+    assert np.allclose(found.sum(1), 1)
+    if concentrated:
+        assert (apart > 0.1).all()
+    else:
+        assert np.allclose(apart, apart[0])
+
+
+def test_naive_bayes_and_the_discriminant_are_those_of_scikit_learn():
+    from scipy import sparse
+    from scipy.special import log_softmax
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.naive_bayes import MultinomialNB
+
+    rng = np.random.default_rng(4)
+    given, every = rng.integers(0, 3, 300), np.arange(300)
+    dense = rng.standard_normal((300, 8)) + given[:, None]
+    made = sparse.csr_matrix(np.abs(dense) * (rng.random((300, 8)) < 0.5))
+    scores = doubt._scores(made, given, every[:200], every[200:], classes=3, setting=0.1)
+    theirs = MultinomialNB(alpha=0.1).fit(made[:200], given[:200]).predict_log_proba(made[200:])
+    assert np.allclose(log_softmax(scores, axis=1), theirs)
+    scores = doubt._scores(dense, given, every[:200], every[200:], classes=3, setting=0.0)
+    theirs = LinearDiscriminantAnalysis(solver="lsqr").fit(dense[:200], given[:200]).decision_function(dense[200:])
+    assert np.allclose(log_softmax(scores, axis=1), log_softmax(theirs, axis=1))
+
+
+def test_a_class_of_one_row_is_not_judged_and_few_rows_are_not_at_all(tmp_path):
+    rows = [[f"the parcel number {i} is late", "late"] for i in range(80)]
+    rows += [[f"order number {i} was refunded", "refund"] for i in range(80)] + [["only once", "rare"]]
+    for name, kept in (("train", rows), ("test", [*rows[:10], *rows[80:90]])):
+        with (tmp_path / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([["text", "label"], *kept])
+    both = read({name: str(tmp_path / f"{name}.csv") for name in ("train", "test")})
+    told = looked(both, "label")
+    assert list(told) == ["train"]
+    assert len(told["train"].rows) == 160
+    assert not len(told["train"].wrong)
+    assert looked(read(str(tmp_path / "test.csv"), input="text", target="label", task="classify"), "label") == {}
+
+
+def test_no_label_of_a_judging_row_has_a_say_in_what_is_thought_of_another(planted, tmp_path):
+    table = planted[0].table.to_pylist()
+    rows = [[row["message"] or "", row["intent"]] for row in table]
+    names = sorted({label for _, label in rows if label})
+    told = []
+    for turn in (0, 1):
+        test = [[one, names[(names.index(label) + turn) % len(names)] if label else label] for one, label in rows[900:]]
+        for name, kept in (("train", rows[:900]), ("test", test)):
+            with (tmp_path / f"{name}.csv").open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerows([["message", "intent"], *kept])
+        told.append(looked(read({name: str(tmp_path / f"{name}.csv") for name in ("train", "test")})))
+    assert np.array_equal(told[0]["train"].quality, told[1]["train"].quality)
+    # Labels are numbered in the order in which they come, which the test rows do not change.
+    assert np.allclose(told[0]["test"].probabilities, told[1]["test"].probabilities)
+    assert len(told[1]["test"].wrong) > 0.6 * len(told[1]["test"].rows)
