@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-serve bench-verdict bench-audit bench-labels clean
+.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-serve bench-verdict bench-audit bench-growth bench-labels clean
 
 install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -40,6 +40,9 @@ bench-verdict: demo  ## how often a verdict is wrong with the truth exactly at t
 
 bench-audit: install  ## faults planted into real data: what the audit finds of them, and its speed
 	$(BIN)/python -m bench.audit --data $(DATA)
+
+bench-growth: install  ## learning curves against what happens, and the labels that `sartor label` saves
+	$(BIN)/python -m bench.growth --data $(DATA)
 
 bench-labels: install  ## planted wrong labels: their ranking beside cleanlab, and what removing them is worth
 	$(PYTHON) -m venv .venv-cleanlab

@@ -45,6 +45,7 @@ CODES = {
     "mojibake": "audit.mojibake",
     "control": "audit.control-characters",
     "hidden": "audit.hidden-characters",
+    "outlier": "audit.outlier",
 }
 NAMES = {
     "duplicate": "the same row twice",
@@ -60,6 +61,7 @@ NAMES = {
     "mojibake": "bytes of UTF-8 read as another encoding",
     "control": "control character",
     "hidden": "zero-width character or direction mark",
+    "outlier": "text that was never meant for this file",
 }
 PARTS = (
     *sorted(f"data/{path.name}" for path in (ROOT / "sartor" / "data").glob("*.py")),

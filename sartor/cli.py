@@ -147,6 +147,7 @@ def audit(
     from sartor.data import audit as audits
     from sartor.data import fix as fixing
     from sartor.data import read, schema
+    from sartor.display import Display
     from sartor.embed import embedder
     from sartor.errors import printable
 
@@ -158,7 +159,8 @@ def audit(
     dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
     found, task = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
     name = found.targets[0].name
-    findings = audits.audit(dataset, target=name, task=task, embed=embedder(dataset))
+    with Display() as display:
+        findings = audits.audit(dataset, target=name, task=task, embed=embedder(dataset, events=display))
     if fix is not None:
         cleaned, touches = fixing.clean(dataset, findings)
         for file in fixing.write(cleaned, touches, fix):
@@ -195,6 +197,7 @@ def label(
     from sartor.data import fix as fixing
     from sartor.data import read, schema
     from sartor.data.split import row_keys
+    from sartor.display import Display
     from sartor.embed import embedder
 
     fixing.refuse_existing([out])
@@ -202,7 +205,9 @@ def label(
     dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
     found, _ = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
     labels = audits.labels_of(dataset, found.targets[0].name)
-    wanted = labelling.wanted(dataset, row_keys(dataset), labels.codes, count, seed=seed, embed=embedder(dataset))
+    with Display() as display:
+        embed = embedder(dataset, events=display)
+        wanted = labelling.wanted(dataset, row_keys(dataset), labels.codes, count, seed=seed, embed=embed)
     place = fixing.places(dataset)
     rows = [
         {

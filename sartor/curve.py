@@ -100,7 +100,7 @@ def said(told: dict[str, Any]) -> str:
     """How many more rows a need takes, in words. told: {limit, mid, low, high}, the last three in rows more than there are."""
     limit, mid, low, high = (told[name] for name in ("limit", "mid", "low", "high"))
     if mid is None:
-        least = f"fewer than {_round(low):,} more would surely not do" if low else "how many cannot be said"
+        least = f"fewer than {_round(low):,} more would hardly do" if low else "how many cannot be said"
         return f"By the learning curve, more rows like these are not likely to reach {limit:g} ({least})."
     most = f"{_round(high):,}" if high is not None else f"more than {MOST_TIMES:g} times those there are"
     return f"By the learning curve, {limit:g} needs about {_round(mid):,} more training rows ({_round(low or 0):,} to {most})."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -46,8 +47,11 @@ def _embedded(dataset: Dataset, ref: str, events: Events, rows: np.ndarray) -> n
 
     inputs = Rows(dataset.table, [column.name for column in dataset.schema.inputs], rows)
 
+    began = time.monotonic()
+
     def progress(stage: str, *, done: int, total: int, unit: str) -> None:
-        events(event("progress", stage=stage, done=done, total=total, unit=unit))
+        left_s = (time.monotonic() - began) * (total - done) / max(1, done)
+        events(event("progress", stage=stage, done=done, total=total, unit=unit, left_s=left_s))
 
     with TemporaryDirectory() as name:
         folder = Path(name)

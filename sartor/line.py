@@ -70,7 +70,7 @@ def build(
         report = judge(staged, best, ground, needs, run, look)  # the test rows are touched once, here
         judged = verdicts(needs, report)
         run.events(event("verdict", needs=[verdict.as_dict() for verdict in judged]))
-        growth = grow(best, ground, needs, run, judged)
+        growth = grow(best, front, ground, needs, run, judged)
         judged = advised(judged, growth)
         with run.stage("package"):
             record = package.report_record(
@@ -421,10 +421,13 @@ def judge(staged: Bundle, chosen: Candidate, ground: Ground, needs: Needs, run: 
         return Report.from_dict(run.once(f"judged {staged.digest}", work))
 
 
-def grow(chosen: Candidate, ground: Ground, needs: Needs, run: Run, judged: Sequence[Verdict]) -> dict[str, Any] | None:
+def grow(
+    chosen: Candidate, front: Front, ground: Ground, needs: Needs, run: Run, judged: Sequence[Verdict]
+) -> dict[str, Any] | None:
     """The learning curve of the winner's plan, where a need on its quality is not met and the budget has time for it.
 
-    {points: [{rows, score}], at: {rows: forecast}, needs: {need: rows that it takes}}; scores are those of the validation rows.
+    {points: [{rows, score}], forecast: [{rows, low, mid, high}], needs: {need: {limit, low, mid, high}}, trials}: scores of that many
+    validation rows, and for each need the training rows that it takes beside those that are there.
     """
     task, train = leaves.load("task", ground.task), ground.splits.train
     limits = {
@@ -436,30 +439,25 @@ def grow(chosen: Candidate, ground: Ground, needs: Needs, run: Run, judged: Sequ
     sizes = [round(share * len(train)) for share in curve.SHARES]
     if not limits or full is None or full.measured is None or sizes[0] < curve.LEAST_ROWS or chosen.trivial:
         return None
-    steps = {name: seconds for name, seconds in chosen.steps.items() if name not in ("measure", *PACKING)}
-    forecast_s = sum(curve.SHARES) * sum(steps.values()) + len(sizes) * curve.OVERHEAD_S
+    plan = chosen.plan.without(PACKING)
+    # A step that the winner shares with another candidate took its time there.
+    took = [max(one.steps.get(move.step, 0.0) for one in front.found) for move in plan.moves]
+    forecast_s = sum(curve.SHARES) * sum(took) + len(sizes) * curve.OVERHEAD_S
     if forecast_s > run.left_s:
         said = f"The learning curve would take about {forecast_s:.0f} s, and {max(0.0, run.left_s):.0f} s of the budget are left."
         run.events(event("log", level="info", code="", message=said))
         return None
-    plan = replace(chosen.plan, moves=tuple(move for move in chosen.plan.moves if move.step not in PACKING))
-    valid = ground.examples("valid")
-
-    def score(count: int) -> float:
-        smaller = _with_fewer(ground, count, needs, run)
-        bundle = _follow(plan, smaller, needs, run, events=run.events)
-        answers = measuring.answer(Predictor(bundle, threads=needs.threads), valid, events=run.events)
-        metric = task.METRICS[task.PRIMARY]
-        stats = metric.stats(answers, valid.targets[ground.target], bundle.meta["heads"][0]["spec"], None)
-        return float(metric.finish(stats.sum(0)))
-
     with run.stage("learning curve"):
         run.events(
             event("log", level="info", code="", message=f"How much more rows would help: {plan.name} on fewer of them.")
         )
-        points = [(count, run.once(f"score with {count} rows", partial(score, count))) for count in sizes]
+        points = [
+            (count, run.once(f"score with {count} rows", partial(score_with, count, plan, ground, needs, run)))
+            for count in sizes
+        ]
         points.append((len(train), full.measured))
-    found = curve.fit(*zip(*points, strict=True), trials=len(valid))
+    trials = len(ground.splits.valid)
+    found = curve.fit(*zip(*points, strict=True), trials=trials)
     return {
         "points": [{"rows": rows, "score": value} for rows, value in points],
         "forecast": [
@@ -471,8 +469,19 @@ def grow(chosen: Candidate, ground: Ground, needs: Needs, run: Run, judged: Sequ
             | {name: rows and max(0.0, rows - len(train)) for name, rows in found.rows(limit).as_dict().items()}
             for need, limit in limits.items()
         },
-        "trials": len(valid),
+        "trials": trials,
     }
+
+
+def score_with(count: int, plan: Plan, ground: Ground, needs: Needs, run: Run) -> float:
+    """The primary metric on the validation rows of what a plan makes of `count` of the training rows."""
+    bundle = _follow(plan, _with_fewer(ground, count, needs, run), needs, run, events=run.events)
+    valid = ground.examples("valid")
+    answers = measuring.answer(Predictor(bundle, threads=needs.threads), valid, events=run.events)
+    task = leaves.load("task", ground.task)
+    metric = task.METRICS[task.PRIMARY]
+    stats = metric.stats(answers, valid.targets[ground.target], bundle.meta["heads"][0]["spec"], None)
+    return float(metric.finish(stats.sum(0)))
 
 
 def advised(judged: list[Verdict], growth: dict[str, Any] | None) -> list[Verdict]:

@@ -6,8 +6,8 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,10 @@ class Plan:
     name: str
     moves: tuple[Move, ...]
     reason: str = ""
+
+    def without(self, steps: Container[str]) -> Plan:
+        """The same plan with these steps left out."""
+        return replace(self, moves=tuple(move for move in self.moves if move.step not in steps))
 
     def as_dict(self) -> dict[str, Any]:
         return {"name": self.name, "reason": self.reason, "steps": [move.as_dict() for move in self.moves]}

@@ -27,6 +27,13 @@ MOST_ROWS = 1_000  # lines or classes that the details of a finding name
 DOUBTED = ("audit.wrong-label", "audit.conflict", "audit.near-leak")
 SAMPLE = 20_000  # values that a modality looks at, and texts that are searched for the names of their labels
 WRONG_RATE = 0.02  # of wrong labels, from which on they are a warning
+LEAST_FOR_OUTLIERS = 200  # values
+LEAST_PIECES = 12  # of a value
+LEAST_ALONE, FAR, LEAST_SPREAD = (
+    0.4,
+    4.0,
+    0.02,
+)  # share of pieces that stand nowhere else; in spreads from the median; of the spread
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
 
@@ -62,6 +69,7 @@ def audit(dataset: Dataset, *, target: str, task: str, seed: int = 0, embed: Emb
         found += leaves.load("task", task).audit(labels.of(rows), rows.tolist())
     for column in dataset.schema.inputs:
         found += _by_modality(dataset, column, rng)
+        found += _outliers(dataset, column, keys, usable)
     return sorted(found, key=lambda finding: (ORDER.index(finding.severity), finding.code))
 
 
@@ -388,6 +396,42 @@ def _doubtful(dataset: Dataset, labels: Labels, part: str, doubts: doubt.Doubts)
             "high": doubts.high,
         },
     )
+
+
+def _outliers(dataset: Dataset, column: Column, keys: np.ndarray, usable: np.ndarray) -> list[Finding]:
+    """Values made of what no other value has: another language, code, a slip of the paste."""
+    leaf = leaves.load("modality", column.kind)
+    if not hasattr(leaf, "rarity"):
+        return []
+    rows = np.flatnonzero(usable)
+    rows = rows[np.sort(np.unique(keys[rows], return_index=True)[1])]  # of rows that are the same one
+    if len(rows) < LEAST_FOR_OUTLIERS:
+        return []
+    alone, pieces = leaf.rarity(Rows(dataset.table, [column.name], rows).column(column.name))
+    enough = pieces >= LEAST_PIECES
+    if enough.sum() < LEAST_FOR_OUTLIERS:
+        return []
+    middle = float(np.median(alone[enough]))
+    spread = max(
+        LEAST_SPREAD, 1.4826 * float(np.median(np.abs(alone[enough] - middle)))
+    )  # of a normal law, from the median
+    far = np.flatnonzero(enough & (alone > LEAST_ALONE) & (alone > middle + FAR * spread))
+    if not len(far):
+        return []
+    far = far[np.argsort(-alone[far], kind="stable")]
+    worst = int(rows[far[0]])
+    return [
+        Finding(
+            code="audit.outlier",
+            severity="note",
+            message=f"{_rows(len(far))} of {column.name!r} {_is(len(far))} unlike all others: of {_where(dataset, worst)}, "
+            f"{_show(dataset, worst)}, {alone[far[0]]:.0%} of the pieces stand nowhere else (usually {middle:.0%}).",
+            advice="Look whether they belong there. A model learns nothing from them, and answers such rows at random.",
+            count=len(far),
+            rows=_named(rows[far]),
+            details={"column": column.name, "alone": alone[far][:MOST_ROWS].tolist(), "usually": middle},
+        )
+    ]
 
 
 def _lonely_classes(labels: Labels, learning: np.ndarray) -> list[Finding]:

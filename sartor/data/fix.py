@@ -31,6 +31,7 @@ REMOVED = {
 ASKED = {
     "audit.conflict": "the same input stands under different labels",
     "audit.wrong-label": "other rows contradict the label",
+    "audit.outlier": "it is unlike all other rows",
     "audit.label-spelling": "the label may be another one, written in a second way",
     "audit.single-row-class": "it is the only row of its class",
 }

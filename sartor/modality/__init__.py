@@ -17,7 +17,8 @@ class Modality(Protocol):
     """One kind of column.
 
     A leaf may also have `sketch(values, size) -> (MinHash signatures [n, size] uint32, enough [n bool])` with
-    `likeness(one, other) -> 0 to 1`, from which near-duplicates are found, `flaws(column, values, rows) -> list[Finding]`, an audit of every value where `audit` sees a sample, and
+    `likeness(one, other) -> 0 to 1`, from which near-duplicates are found, `rarity(values) -> (share of its pieces that no other value has [n],
+    pieces [n])`, from which outliers are, `features(values, seen) -> sparse or dense [n, width]`, by which labels are doubted and parts compared, `flaws(column, values, rows) -> list[Finding]`, an audit of every value where `audit` sees a sample, and
     `mend(value) -> (value, what was done)`, which takes out of a value what is surely wrong in it.
     """
 

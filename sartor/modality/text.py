@@ -422,6 +422,24 @@ def _shingles(points: np.ndarray, length: int) -> np.ndarray:
     return np.asarray(hashed ^ (hashed >> np.uint64(29)), dtype=np.uint64)
 
 
+def rarity(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
+    """(the share of its pieces that no other value has [n], how many different pieces it has [n]).
+
+    Pieces are four characters; in scripts without spaces between words one and two. Every digit counts as the same.
+    """
+    found = []
+    for value in values:
+        text = " ".join(unicodedata.normalize("NFKC", (value or "")[: ngrams.MAX_CHARACTERS]).lower().split())
+        points = np.frombuffer(re.sub(r"\d", "0", text).encode("utf-32-le", "replace"), dtype="<u4")
+        hashed = np.concatenate([_shingles(points, length) for length in ((1, 2) if _dense(text) else (4,))])
+        found.append(np.unique(hashed >> np.uint64(64 - ngrams.BITS)).astype(np.int64))
+    times = np.zeros(1 << ngrams.BITS, dtype=np.int32)
+    for pieces in found:
+        times[pieces] += 1
+    alone = np.array([(times[pieces] == 1).mean() if len(pieces) else 0.0 for pieces in found])
+    return alone, np.array([len(pieces) for pieces in found])
+
+
 def features(values: Sequence[Any], seen: int) -> Any:
     """Sublinear tf-idf of hashed n-grams as CSR [n, n-grams] float32; per text each kind of n-gram has unit length.
 

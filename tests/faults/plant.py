@@ -93,7 +93,18 @@ def _phone(text: str, rng: random.Random) -> str:
     )
 
 
+SCRIPTS = ((0x61, 26), (0x3B1, 25), (0x430, 32), (0x5D0, 27), (0x627, 36), (0x10D0, 33), (0x561, 38), (0x905, 50))
+
+
+def _foreign(text: str, rng: random.Random) -> str:
+    """Words of no language, in one of several scripts: something that was never meant for this file."""
+    begin, letters = rng.choice(SCRIPTS)
+    words = ("".join(chr(begin + rng.randrange(letters)) for _ in range(rng.randrange(5, 11))) for _ in range(7))
+    return " ".join(words)
+
+
 SPOILS = {
+    "outlier": _foreign,
     "email": _email,
     "phone": _phone,
     "card": _card,

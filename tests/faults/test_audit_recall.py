@@ -29,6 +29,7 @@ CODES = {
     "mojibake": ("audit.mojibake",),
     "control": ("audit.control-characters",),
     "hidden": ("audit.hidden-characters",),
+    "outlier": ("audit.outlier",),
 }
 EXAMPLES = {
     "support": ("support/support.csv", "message", "intent"),

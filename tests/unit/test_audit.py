@@ -209,3 +209,29 @@ def test_every_judging_row_that_is_nearly_a_training_row_is_told_of(tmp_path: Pa
     assert finding.count == 2
     assert finding.rows == (len(train), len(train) + 1)
     assert finding.details["twins"] == [0]
+
+
+def test_a_text_made_of_what_no_other_has_is_an_outlier_and_a_repeated_one_is_counted_once(path: Path) -> None:
+    odd = "qzvxk wjrbt ghnqp zzxkv bdwqj"
+    rows = [*clean_rows(20), [odd, "parcel"], [odd, "parcel"], ["short", "refund"]]
+    finding = found(read(write(path, rows)))["audit.outlier"]
+    assert finding.rows == (240,)
+    assert finding.details["alone"] == [1.0]
+    assert "qzvxk" in finding.message
+    assert "audit.outlier" not in found(read(write(path, clean_rows(20))))
+    # Of a few rows nobody can say what is usual.
+    assert "audit.outlier" not in found(read(write(path, [*clean_rows(5), [odd, "parcel"]])))
+
+
+def test_digits_do_not_make_a_text_unlike_others(path: Path) -> None:
+    rows = [*clean_rows(20), ["where is my delivery 4711 0815 2342 1138 9001 7777 3141 5926 5358", "parcel"]]
+    assert "audit.outlier" not in found(read(write(path, rows)))
+
+
+def test_a_label_that_the_other_rows_contradict_is_named_with_a_better_one(path: Path) -> None:
+    rows = clean_rows()
+    rows[3][1] = "refund"
+    finding = found(read(write(path, rows)))["audit.wrong-label"]
+    assert finding.rows == (3,)
+    assert finding.details["suggested"] == ["parcel"]
+    assert "is 'refund' and reads like 'parcel'" in finding.message

@@ -101,7 +101,7 @@ def test_too_little_that_is_labelled_and_nothing_to_choose_from(tmp_path, parts)
 
 
 def test_the_command_writes_a_file_for_a_person_and_writes_over_none(tmp_path, parts, monkeypatch):
-    monkeypatch.setattr("sartor.embed.embedder", lambda dataset: None)
+    monkeypatch.setattr("sartor.embed.embedder", lambda dataset, **_: None)
     out = tmp_path / "next.csv"
     words = ["label", parts["train"], "--unlabelled", parts["unlabelled"], "-n", "3", "--target", "label"]
     done = CliRunner().invoke(app, [*words, "--out", str(out)])

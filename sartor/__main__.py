@@ -1,0 +1,5 @@
+"""`python -m sartor`: the command line, where the script is not on the path."""
+
+from sartor.cli import main
+
+main()
