@@ -274,7 +274,7 @@ def gain(data: Labelled, name: str, kind: str, model: str, seed: int) -> Row:
     found, seconds = data.doubted(given, learning, seed, embed=name in ENGLISH)
     doubtful = np.searchsorted(data.rows, found.rows[found.wrong])
     mended = given.copy()
-    mended[doubtful] = found.suggested[found.wrong]
+    mended[doubtful] = found.classes[found.suggested[found.wrong]]
     if model == "MiniLM":
         made: Any = data.embedded[0]
     else:

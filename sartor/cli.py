@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
@@ -201,7 +202,7 @@ def label(
     from sartor.embed import embedder
 
     fixing.refuse_existing([out])
-    needs = _needs(data, {"unlabelled": unlabelled}, {"target": target} if target else {}, None)
+    needs = _needs(data, {"unlabelled": unlabelled}, {"target": target} if target else {}, None, beside=True)
     dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
     found, _ = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
     labels = audits.labels_of(dataset, found.targets[0].name)
@@ -460,7 +461,15 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     return given | ({"needs": options["need"]} if options["need"] else {})
 
 
-def _needs(source: str | None, parts: dict[str, Any], given: dict[str, Any], settings: list[str] | None) -> Any:
+def _needs(
+    source: str | None,
+    parts: dict[str, Any],
+    given: dict[str, Any],
+    settings: list[str] | None,
+    *,
+    beside: bool = False,
+) -> Any:
+    """The needs of a command. beside: parts given as options stand beside those of a needs.yaml, instead of replacing them."""
     from sartor import needs as need_files
     from sartor.errors import InputError
 
@@ -472,7 +481,8 @@ def _needs(source: str | None, parts: dict[str, Any], given: dict[str, Any], set
     files = {part: file for part, file in parts.items() if file is not None}
     if source is not None and source.endswith((".yaml", ".yml")):
         if files:
-            given["data"] = files
+            held = need_files.load(source, **given).data if beside else {}
+            given["data"] = (dict(held) if isinstance(held, Mapping) else {"train": held}) | files
         return need_files.load(source, **given)
     data = (files | ({"train": source} if source else {})) if files else source
     return need_files.make(**({"data": data} | given))

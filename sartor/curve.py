@@ -102,6 +102,8 @@ def said(told: dict[str, Any]) -> str:
     if mid is None:
         least = f"fewer than {_round(low):,} more would hardly do" if low else "how many cannot be said"
         return f"By the learning curve, more rows like these are not likely to reach {limit:g} ({least})."
+    if mid <= 0:
+        return f"By the learning curve the validation score is at {limit:g} with the rows that are there; more test rows may prove it."
     most = f"{_round(high):,}" if high is not None else f"more than {MOST_TIMES:g} times those there are"
     return f"By the learning curve, {limit:g} needs about {_round(mid):,} more training rows ({_round(low or 0):,} to {most})."
 

@@ -63,7 +63,8 @@ MESSAGES: dict[str, str] = {
     "split.no-train": "The data has {found} but no part to train on. Give train, or one file from which the parts are made.",
     "split.too-few": "Only {count:,} rows with an input and a target are left for {part}; at least {least:,} are needed. Label more rows.",
     # labelling
-    "label.too-few": "{count:,} rows in {classes:,} classes have a label; at least {least:,} in two classes are needed before a model can say what it does not know. Label some at random first.",
+    "label.too-few": "{count:,} different rows in {classes:,} classes have a label; at least {least:,} in two classes are needed before a model can say what it does not know. Label some at random first.",
+    "label.no-part": "There are no rows to choose from. Give those without a label with --unlabelled, or as the part 'unlabelled' of a needs.yaml.",
     "label.no-rows": "There is nothing to choose from: every row of 'unlabelled' is empty or stands among the labelled ones. Give other rows with --unlabelled.",
     # backbones, training, export
     "backbone.not-found": "The backbone {ref!r} cannot be used: {why}. Give a local folder in the hub's format, a hub id that is in the local cache, or minilm.",

@@ -17,6 +17,7 @@ from sartor.data.dataset import PARTS, Dataset
 from sartor.errors import InputError
 
 AMONG = 10  # times as many rows as are asked for, the least sure, among which the unlike ones are chosen
+MOST_AMONG = 20_000  # of those, so that many rows are chosen in minutes
 PLANE = 64  # directions that sparse features are reduced to, where distances are taken
 LEAST_ROWS = 20  # with a label
 
@@ -44,15 +45,19 @@ def wanted(
 
     Of rows that are the same one comes, and none that is the same as a labelled row. keys [n]: equal for inputs that are the same. codes [n]:
     of labels, -1 without one. embed: what the model reads; n-grams when left out.
-    Raises: InputError `label.too-few`, `label.no-rows`.
+    Raises: InputError `label.too-few`, `label.no-part`, `label.no-rows`.
     """
     labelled = np.flatnonzero((keys >= 0) & (codes >= 0) & np.isin(dataset.part, [-1, PARTS.index("train")]))
     pool = np.flatnonzero((keys >= 0) & (dataset.part == PARTS.index("unlabelled")))
-    pool = pool[~np.isin(keys[pool], keys[labelled])]
+    known = keys[(keys >= 0) & (codes >= 0) & (dataset.part != PARTS.index("unlabelled"))]  # of parts that judge, too
+    pool = pool[~np.isin(keys[pool], known)]
     pool = np.sort(pool[np.unique(keys[pool], return_index=True)[1]])
     classes, given = np.unique(codes[labelled], return_inverse=True)
-    if len(labelled) < LEAST_ROWS or len(classes) < 2:
-        raise InputError("label.too-few", count=len(labelled), classes=len(classes), least=LEAST_ROWS)
+    different = len(np.unique(keys[labelled]))
+    if different < LEAST_ROWS or len(classes) < 2:
+        raise InputError("label.too-few", count=different, classes=len(classes), least=LEAST_ROWS)
+    if "unlabelled" not in dataset.given_parts:
+        raise InputError("label.no-part")
     if not len(pool):
         raise InputError("label.no-rows")
     every = np.concatenate([labelled, pool])
@@ -72,7 +77,7 @@ def choose(probabilities: np.ndarray, places: np.ndarray, count: int, *, seed: i
     """
     ordered = np.sort(probabilities, axis=1)
     margin = ordered[:, -1] - ordered[:, -2]
-    among = np.argsort(margin, kind="stable")[: AMONG * count]
+    among = np.argsort(margin, kind="stable")[: max(count, min(AMONG * count, MOST_AMONG))]
     if len(among) <= count:
         return among
     weight, where = 1.0 - margin[among], places[among]

@@ -163,7 +163,7 @@ def prepare(needs: Needs, run: Run) -> Ground:
         check_column(dataset, needs.group)
     _check_names(needs, dataset, task, target)
     with run.stage("audit"):
-        findings = audits.audit(dataset, target=target, task=task, seed=needs.seed)
+        findings = audits.audit(dataset, target=target, task=task, seed=needs.seed, group=needs.group)
         for finding in findings:
             run.events(event("finding", severity=finding.severity, code=finding.code, message=finding.message))
     with run.stage("split"):
@@ -181,12 +181,14 @@ def _with_fewer(ground: Ground, count: int, needs: Needs, run: Run) -> Ground:
     """The same with `count` of the training rows; smaller sets lie in larger ones, and each class keeps its share."""
     train = ground.splits.train
     labels = np.array([str(label) for label in ground.examples("train").targets[ground.target]], dtype=object)
-    order = np.random.default_rng(needs.seed).permutation(len(train))
-    # The place of each row in its class, as a share of the class: by it every beginning holds the classes alike.
+    rng = np.random.default_rng(needs.seed)
+    order = rng.permutation(len(train))
+    # The place of each row in its class, as a share of the class: by it every beginning holds the classes alike. Drawn within its share, so
+    # that a small class is in a small beginning as often as its size says.
     place = np.empty(len(train))
     for label in np.unique(labels.astype(str)):
         mine = order[labels[order] == label]
-        place[mine] = (np.arange(len(mine)) + 0.5) / len(mine)
+        place[mine] = (np.arange(len(mine)) + rng.random(len(mine))) / len(mine)
     splits = replace(ground.splits, train=np.sort(train[np.argsort(place, kind="stable")[:count]]))
     folder = ground.folder.with_name(f"{ground.folder.name}-{count}")
     if not (folder / "dataset.json").is_file():
@@ -435,27 +437,35 @@ def grow(
         for verdict, need in zip(judged, needs.needs, strict=True)
         if need.key == Key(task.PRIMARY) and verdict.verdict != "met" and task.METRICS[task.PRIMARY].proportion
     }
-    full = chosen.report.value(Key(task.PRIMARY))
-    sizes = [round(share * len(train)) for share in curve.SHARES]
-    if not limits or full is None or full.measured is None or sizes[0] < curve.LEAST_ROWS or chosen.trivial:
+    sizes = [round(share * len(train)) for share in (*curve.SHARES, 1.0)]
+    if not limits or sizes[0] < curve.LEAST_ROWS or chosen.trivial:
         return None
     plan = chosen.plan.without(PACKING)
-    # A step that the winner shares with another candidate took its time there.
-    took = [max(one.steps.get(move.step, 0.0) for one in front.found) for move in plan.moves]
-    forecast_s = sum(curve.SHARES) * sum(took) + len(sizes) * curve.OVERHEAD_S
-    if forecast_s > run.left_s:
-        said = f"The learning curve would take about {forecast_s:.0f} s, and {max(0.0, run.left_s):.0f} s of the budget are left."
+    forecast_s = sum(curve.SHARES) * _took(plan, front, ground, needs, run) + len(sizes) * curve.OVERHEAD_S
+    if not run.once("grow", lambda: forecast_s <= run.left_s):
+        said = f"The learning curve would take about {forecast_s:.0f} s, more than is left of the budget."
         run.events(event("log", level="info", code="", message=said))
         return None
+
+    def score(count: int) -> float | None:
+        left = run.left_s
+        try:
+            return score_with(
+                count, plan, ground, needs, run, timeout_s=None if np.isinf(left) else max(curve.OVERHEAD_S, left)
+            )
+        except InputError:
+            raise
+        except SartorError as error:  # the model stands without a curve
+            run.events(event("log", level="warning", code=error.code, message=str(error)))
+            return None
+
     with run.stage("learning curve"):
         run.events(
             event("log", level="info", code="", message=f"How much more rows would help: {plan.name} on fewer of them.")
         )
-        points = [
-            (count, run.once(f"score with {count} rows", partial(score_with, count, plan, ground, needs, run)))
-            for count in sizes
-        ]
-        points.append((len(train), full.measured))
+        points = [(count, run.once(f"score with {count} rows", partial(score, count))) for count in sizes]
+    if any(value is None for _, value in points):
+        return None
     trials = len(ground.splits.valid)
     found = curve.fit(*zip(*points, strict=True), trials=trials)
     return {
@@ -473,9 +483,22 @@ def grow(
     }
 
 
-def score_with(count: int, plan: Plan, ground: Ground, needs: Needs, run: Run) -> float:
+def _took(plan: Plan, front: Front, ground: Ground, needs: Needs, run: Run) -> float:
+    """Seconds that the steps of a plan took when they ran, in this build or, for what the cache held, in another."""
+    told = [max(one.steps.get(move.step, 0.0) for one in front.found) for move in plan.moves]
+    for place, key in enumerate(keys(plan, made_of=_made_of(ground, needs))):
+        note = run.cache / key / "step.json"
+        if not told[place] and note.is_file():
+            told[place] = float(json.loads(note.read_text(encoding="utf-8")).get("seconds", 0.0))
+    return sum(told)
+
+
+def score_with(
+    count: int, plan: Plan, ground: Ground, needs: Needs, run: Run, *, timeout_s: float | None = None
+) -> float:
     """The primary metric on the validation rows of what a plan makes of `count` of the training rows."""
-    bundle = _follow(plan, _with_fewer(ground, count, needs, run), needs, run, events=run.events)
+    smaller = _with_fewer(ground, count, needs, run) if count < len(ground.splits.train) else ground
+    bundle = _follow(plan, smaller, needs, run, events=run.events, timeout_s=timeout_s)
     valid = ground.examples("valid")
     answers = measuring.answer(Predictor(bundle, threads=needs.threads), valid, events=run.events)
     task = leaves.load("task", ground.task)

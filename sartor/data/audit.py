@@ -37,10 +37,18 @@ LEAST_ALONE, FAR, LEAST_SPREAD = (
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
 
-def audit(dataset: Dataset, *, target: str, task: str, seed: int = 0, embed: Embed | None = None) -> list[Finding]:
+def audit(
+    dataset: Dataset,
+    *,
+    target: str,
+    task: str,
+    seed: int = 0,
+    group: str | None = None,
+    embed: Embed | None = None,
+) -> list[Finding]:
     """Everything found, the worst first. seed: of the samples, where all rows would take too long.
 
-    embed: what rows are embedded with, by which labels are doubted as well.
+    group: the column whose rows will be kept together. embed: what rows are embedded with, by which labels are doubted as well.
     """
     labels = labels_of(dataset, target)
     keys = row_keys(dataset)
@@ -56,7 +64,7 @@ def audit(dataset: Dataset, *, target: str, task: str, seed: int = 0, embed: Emb
     found += _leaks(dataset, keys, labels, usable)
     found += _near(dataset, keys, labels, usable)
     learning = usable & np.isin(dataset.part, [-1, PARTS.index("train")])
-    found += leakage.leakage(dataset, labels.codes, usable, seed=seed)
+    found += leakage.leakage(dataset, labels.codes, usable, seed=seed, group=group)
     if any(column.kind == "label" for column in dataset.schema.targets):
         found += _lonely_classes(labels, learning)
         found += _unseen_classes(dataset, labels, usable, learning)

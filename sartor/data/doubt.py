@@ -66,8 +66,8 @@ def doubts(
 ) -> dict[str, Doubts]:
     """The doubts about the labels of the rows to learn from, as 'train', and of each part that judges, by what the former taught.
 
-    keys [n]: equal for inputs that are the same. codes [n]: of labels. learning, judging: row numbers; no label of a judging row has
-    a say in what is thought of another row. embed: by its features rows are judged as well. Empty where there is nothing to go by: inputs of a modality without `features`, fewer
+    keys [n]: equal for inputs that are the same. codes [n]: of labels. learning, judging: row numbers; no model learns from a
+    judging row, thresholds and rates are those of its part. embed: by its features rows are judged as well. Empty where there is nothing to go by: inputs of a modality without `features`, fewer
     than LEAST_ROWS rows, or fewer than two classes of LEAST_OF_CLASS different inputs.
     """
     if not all(hasattr(leaves.load("modality", column.kind), "features") for column in dataset.schema.inputs):
@@ -78,10 +78,9 @@ def doubts(
     learning = learning[np.isin(codes[learning], classes)]
     if len(classes) < 2 or len(learning) < LEAST_ROWS:
         return {}
-    if len(learning) * len(classes) > MOST_CELLS:
-        sample = np.random.default_rng(seed).choice(len(learning), MOST_CELLS // len(classes), replace=False)
-        learning = learning[np.sort(sample)]
-    parts = {name: rows[np.isin(codes[rows], classes)] for name, rows in judging.items()}
+    most = MOST_CELLS // max(1, len(classes))
+    learning = _at_most(most, learning, seed=seed)
+    parts = {name: _at_most(most, rows[np.isin(codes[rows], classes)], seed=seed) for name, rows in judging.items()}
     parts = {name: rows for name, rows in parts.items() if len(rows) >= LEAST_ROWS}
     every = np.concatenate([learning, *parts.values()])
     given = np.searchsorted(classes, codes[every])
@@ -106,6 +105,13 @@ def doubts(
         told[name] = judge(rows, classes, given[len(learning) :][mine], probabilities[mine])
         begin += len(rows)
     return told
+
+
+def _at_most(most: int, rows: np.ndarray, *, seed: int) -> np.ndarray:
+    """These rows, or a sample of them."""
+    if len(rows) <= most:
+        return rows
+    return np.sort(np.random.default_rng(seed).choice(rows, most, replace=False))
 
 
 def features(dataset: Dataset, rows: np.ndarray, *, seen: int) -> Any:
@@ -156,16 +162,22 @@ def fit(made: Any, given: np.ndarray, keys: np.ndarray, *, classes: int, seed: i
     from scipy import sparse
 
     fold = folds(given, keys, seed=seed)
-    found = []
-    for setting in ALPHAS if sparse.issparse(made) else SHRINKAGES:
+    places = np.arange(len(given))
+
+    def tried(setting: float) -> tuple[float, Model]:
         scores = np.zeros((len(given), classes))
         for left in np.unique(fold):
             learned, judged = np.flatnonzero(fold != left), np.flatnonzero(fold == left)
             scores[judged] = _scores(made, given, learned, judged, classes=classes, setting=setting)
         probabilities, factor = calibrated(scores, given)
-        loss = -np.log(np.maximum(probabilities[np.arange(len(given)), given], 1e-12)).mean()
-        found.append((loss, Model(classes, setting, factor, probabilities)))
-    return min(found, key=lambda pair: pair[0])[1]
+        loss = float(-np.log(np.maximum(probabilities[places, given], 1e-12)).mean())
+        return loss, Model(classes, setting, factor, probabilities)
+
+    first, *others = ALPHAS if sparse.issparse(made) else SHRINKAGES
+    best = tried(first)
+    for setting in others:  # one at a time: probabilities of all settings would not fit
+        best = min(best, tried(setting), key=lambda pair: pair[0])
+    return best[1]
 
 
 def judge(rows: np.ndarray, classes: np.ndarray, given: np.ndarray, probabilities: np.ndarray) -> Doubts:

@@ -1,7 +1,7 @@
 """Leakage beyond equal rows: groups and times that stand on both sides of a split, and parts that are not alike.
 
 A column is only called a group where its rows are measurably alike, or where its name says so: that many values repeat is
-true of prices too. Everything here is measured on samples of at most SAMPLE rows, drawn from the seed.
+true of prices too. Inputs are compared on samples of at most SAMPLE rows of each side, drawn from the seed.
 """
 
 from __future__ import annotations
@@ -42,10 +42,13 @@ _DATE = r"^\s*(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?"
 DATE = re.compile(_DATE + r"(?:[T\s]*(\d{1,2}):(\d{2})(?::(\d{2}))?.*)?\s*$")
 
 
-def leakage(dataset: Dataset, codes: np.ndarray, usable: np.ndarray, *, seed: int) -> list[Finding]:
+def leakage(
+    dataset: Dataset, codes: np.ndarray, usable: np.ndarray, *, seed: int, group: str | None = None
+) -> list[Finding]:
     """`audit.group-leak`, `audit.time-leak` and `audit.shift`, each at most once.
 
     codes [n]: a number per row for its label, -1 without one. usable [n bool]: rows with a label and an input.
+    group: the column whose rows will be kept together, of which nothing need be proposed.
     """
     rng = np.random.default_rng(seed)
     train, test, judged = _sides(dataset, usable)
@@ -54,7 +57,7 @@ def leakage(dataset: Dataset, codes: np.ndarray, usable: np.ndarray, *, seed: in
     if len(rows) < LEAST_ROWS:
         return found
     classes = any(column.kind == "label" for column in dataset.schema.targets)
-    found += _groups(dataset, codes if classes else None, rows, train, test, judged, rng)
+    found += _groups(dataset, codes if classes else None, rows, train, test, judged, rng, group)
     found += _times(dataset, codes if classes else None, rows, train, test, judged, rng)
     if len(train) >= LEAST_ROWS and len(test) >= LEAST_ROWS:
         found += _shift(dataset, codes if classes else None, train, test, judged, rng)
@@ -93,6 +96,7 @@ def _groups(
     test: np.ndarray,
     judged: str,
     rng: np.random.Generator,
+    kept: str | None,
 ) -> list[Finding]:
     """The column with the strongest tie, or with a group's name, that stands on both sides or would after a split."""
     columns = [
@@ -108,7 +112,7 @@ def _groups(
                 return [_group_leak(dataset, group, leaked, test, judged, len(shared))]
         return []
     for group in columns:
-        if group.tied:
+        if group.tied and group.name != kept:
             return [_group_proposal(group, rows)]
     return []
 
@@ -256,7 +260,7 @@ def _times(
             continue
         drift = _drift(dataset, instants, codes, rows, rng)
         if len(test) < LEAST_ROWS:
-            if drift:
+            if drift and not len(test):
                 return [_time_proposal(name, drift, len(rows))]
             continue
         known = test[np.isfinite(instants[test])]
@@ -364,7 +368,7 @@ def _shift(
             f"a model tells their texts apart with an AUC of {inputs['auc']:.2f} (at least {inputs['low']:.2f}; 0.5 is chance)"
         )
         strong |= inputs["low"] >= STRONG_AUC
-    for column, languages in _languages(dataset, train, test).items():
+    for column, languages in _languages(dataset, train, test, rng).items():
         details.setdefault("languages", {})[column] = languages
         told.append(
             f"{languages['language']} is {languages['train']:.1%} of {column!r} in train and {languages['judged']:.1%} in {judged}"
@@ -386,7 +390,7 @@ def _shift(
 
 
 def _association(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
-    """{p, effect}: the G-test of independence, and Cramér's V corrected for bias (Bergsma 2013)."""
+    """{p, effect}: Pearson's test of independence, and Cramér's V corrected for bias (Bergsma 2013)."""
     from scipy.stats import chi2_contingency
 
     _, first = np.unique(one, return_inverse=True)
@@ -395,7 +399,7 @@ def _association(one: np.ndarray, other: np.ndarray) -> dict[str, float]:
     if min(rows, columns) < 2:
         return {"p": 1.0, "effect": 0.0}
     table = np.bincount(first * columns + second, minlength=rows * columns).reshape(rows, columns)
-    statistic, p, freedom, _ = chi2_contingency(table, correction=False, lambda_="log-likelihood")
+    statistic, p, freedom, _ = chi2_contingency(table, correction=False)
     phi = max(0.0, float(statistic) / count - freedom / (count - 1))
     least = min(side - (side - 1) ** 2 / (count - 1) for side in (rows, columns)) - 1
     return {"p": float(p), "effect": float(np.sqrt(phi / max(least, 1e-9)))}
@@ -437,21 +441,32 @@ def _told_apart(
     return {"auc": auc, "low": max(0.0, auc - error), "high": min(1.0, auc + error)}
 
 
-def _languages(dataset: Dataset, train: np.ndarray, test: np.ndarray) -> dict[str, dict[str, Any]]:
-    """The language whose share differs most, of each input where shares differ by LEAST_EFFECT in all."""
+def _languages(
+    dataset: Dataset, train: np.ndarray, test: np.ndarray, rng: np.random.Generator
+) -> dict[str, dict[str, Any]]:
+    """The language whose share differs most, of each input where shares surely differ, and by LEAST_EFFECT in all."""
     found = {}
     for column in dataset.schema.inputs:
         leaf = leaves.load("modality", column.kind)
         if not hasattr(leaf, "profile"):
             continue
+        sides = [rows if len(rows) <= SAMPLE else rng.choice(rows, SAMPLE, replace=False) for rows in (train, test)]
         shares = [
             leaf.profile(Rows(dataset.table, [column.name], rows).column(column.name)).get("languages", {})
-            for rows in (train, test)
+            for rows in sides
         ]
         names = sorted(set(shares[0]) | set(shares[1]))
+        if not names:
+            continue
+        counts = [
+            [round(share.get(name, 0.0) * len(rows)) for name in names]
+            for share, rows in zip(shares, sides, strict=True)
+        ]
+        held = [np.repeat(np.arange(len(names)), each) for each in counts]
+        side = np.repeat([0, 1], [len(each) for each in held])
         moved = {name: abs(shares[0].get(name, 0.0) - shares[1].get(name, 0.0)) for name in names if name != "?"}
         distance = sum(moved.values()) / 2
-        if distance >= LEAST_EFFECT:
+        if distance >= LEAST_EFFECT and _association(side, np.concatenate(held))["p"] < LEAST_P:
             most = max(moved, key=lambda name: moved[name])
             found[column.name] = {
                 "language": most,

@@ -97,8 +97,12 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 def _facts(table: pa.Table, name: str) -> _Facts:
     column = table.column(name)
     present = len(column) - column.null_count
-    rows = np.unique(np.linspace(0, max(0, len(column) - 1), min(SAMPLE, len(column))).astype(np.int64))
-    sample = column.take(pa.array(rows))
+    # Among the values that are there: a few labels beside many rows without one would hardly be drawn.
+    there = column.drop_null()
+    if pa.types.is_large_string(there.type):
+        there = there.filter(pc.not_equal(there, ""))
+    rows = np.unique(np.linspace(0, max(0, len(there) - 1), min(SAMPLE, len(there))).astype(np.int64))
+    sample = there.take(pa.array(rows))
     values = tuple(value for value in sample.to_pylist() if value is not None and str(value).strip())
     # Counting texts that all differ would hold each of them a second time; their share in a sample is enough.
     different = len(set(map(str, values))) / max(1, len(values))

@@ -363,6 +363,7 @@ def key(value: Any) -> str:
 
 
 PIECE, DENSE_PIECE = 4, 2  # characters of a shingle; of scripts without spaces
+RARE_CHARACTERS = 1_000
 MOST_READ = 10_000_000  # characters of all texts together; of more, `features` are of words alone
 LEAST_PIECES = 12  # shorter texts are the same or they are not
 
@@ -425,14 +426,15 @@ def _shingles(points: np.ndarray, length: int) -> np.ndarray:
 def rarity(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """(the share of its pieces that no other value has [n], how many different pieces it has [n]).
 
-    Pieces are four characters; in scripts without spaces between words one and two. Every digit counts as the same.
+    Pieces are four characters; in scripts without spaces between words one and two. Every digit counts as the same. Of each value
+    at most RARE_CHARACTERS are read.
     """
     found = []
     for value in values:
-        text = " ".join(unicodedata.normalize("NFKC", (value or "")[: ngrams.MAX_CHARACTERS]).lower().split())
+        text = " ".join(unicodedata.normalize("NFKC", (value or "")[:RARE_CHARACTERS]).lower().split())
         points = np.frombuffer(re.sub(r"\d", "0", text).encode("utf-32-le", "replace"), dtype="<u4")
         hashed = np.concatenate([_shingles(points, length) for length in ((1, 2) if _dense(text) else (4,))])
-        found.append(np.unique(hashed >> np.uint64(64 - ngrams.BITS)).astype(np.int64))
+        found.append(np.unique(hashed >> np.uint64(64 - ngrams.BITS)).astype(np.uint32))
     times = np.zeros(1 << ngrams.BITS, dtype=np.int32)
     for pieces in found:
         times[pieces] += 1

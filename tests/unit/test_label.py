@@ -114,3 +114,34 @@ def test_the_command_writes_a_file_for_a_person_and_writes_over_none(tmp_path, p
     assert all(pool[int(row["row"]) - 1]["text"] == row["text"] for row in told)
     again = CliRunner().invoke(app, [*words, "--out", str(out)])
     assert again.exception.code == "export.exists"
+
+
+def test_few_labels_beside_many_rows_and_a_needs_yaml(tmp_path, parts, monkeypatch):
+    monkeypatch.setattr("sartor.embed.embedder", lambda dataset, **_: None)
+    rng = np.random.default_rng(2)
+    many = write(tmp_path / "many.csv", [[sentence(rng, *THINGS) + f" {place}"] for place in range(20_000)], ["text"])
+    (tmp_path / "needs.yaml").write_text("data: train.csv\ninput: text\ntarget: label\n", encoding="utf-8")
+    words = [
+        "label",
+        str(tmp_path / "needs.yaml"),
+        "--unlabelled",
+        many,
+        "-n",
+        "2",
+        "--out",
+        str(tmp_path / "next.csv"),
+    ]
+    done = CliRunner().invoke(app, words)
+    assert done.exit_code == 0, (done.output, done.exception)
+    done = CliRunner().invoke(app, ["label", parts["train"], "--target", "label", "--out", str(tmp_path / "other.csv")])
+    assert done.exception.code == "label.no-part"
+
+
+def test_rows_of_a_part_that_judges_are_not_chosen(parts, tmp_path):
+    with open(parts["unlabelled"], encoding="utf-8", newline="") as file:
+        pool = list(csv.reader(file))[1:]
+    test = write(tmp_path / "test.csv", [[row[0], "late"] for row in pool[:90:3]], ["text", "label"])
+    wanted, dataset = chosen({**parts, "test": test}, 1_000)
+    held = set(dataset.table.column("text").take(dataset.rows_of("test")).to_pylist())
+    assert len(wanted) == 50 - len({row[0] for row in pool[:50:3]})
+    assert not held & {dataset.table.column("text")[one.row].as_py() for one in wanted}

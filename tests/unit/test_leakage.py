@@ -181,3 +181,29 @@ def test_dates_are_read_in_their_usual_forms_and_ambiguous_ones_are_not(tmp_path
         assert _instant(value) == datetime.datetime(2024, 3, 5, tzinfo=datetime.UTC).timestamp()
     assert _instant("2024-03-05T06:30:00Z") - _instant("2024-03-05") == 6.5 * 3600
     assert all(np.isnan(_instant(value)) for value in ("03/04/2024", "2024-13-40", "", None))
+
+
+def test_many_classes_drawn_at_random_are_no_shift():
+    from sartor.data.leakage import LEAST_EFFECT, LEAST_P, _association
+
+    found = []
+    for seed in range(8):
+        rng = np.random.default_rng(seed)
+        told = _association((rng.random(5_000) < 0.2).astype(int), rng.integers(0, 1_000, 5_000))
+        found.append(told["p"] < LEAST_P and told["effect"] >= LEAST_EFFECT)
+    assert sum(found) == 0
+    moved = np.repeat([0, 1], 2_500)
+    assert _association(moved, np.where(moved, rng.integers(0, 50, 5_000), rng.integers(25, 75, 5_000)))["effect"] > 0.4
+
+
+def test_rows_that_will_be_kept_together_need_no_such_advice(tmp_path):
+    path = tmp_path / "all.csv"
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "customer_id", "label"), *with_customers(3)])
+    data = read(str(path), input="text", target="label")
+    told = {
+        name: {one.code for one in audit(data, target="label", task="classify", group=name)}
+        for name in (None, "customer_id")
+    }
+    assert "audit.group-leak" in told[None]
+    assert "audit.group-leak" not in told["customer_id"]
