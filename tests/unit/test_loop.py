@@ -19,7 +19,8 @@ def problem(seed=0):
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
-def run(folder, *, stop_after=None, poison=None, events=lambda item: None):
+def run(folder, *, stop_after=None, poison=(), memory=None, rate=0.02, events=lambda item: None, pieces=1):
+    """Trains. stop_after: calls of the objective until Ctrl-C. poison: calls whose loss is NaN. memory: rows that fit; None all."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     x, y = problem()
@@ -31,8 +32,12 @@ def run(folder, *, stop_after=None, poison=None, events=lambda item: None):
         calls += 1
         if stop_after is not None and calls > stop_after:
             raise KeyboardInterrupt
+        if memory is not None and len(positions) > memory:
+            raise RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+            )
         loss = torch.nn.functional.cross_entropy(model(x[positions]), y[positions])
-        return loss * float("nan") if poison == calls else loss
+        return loss * float("nan") if calls in poison else loss
 
     def validate():
         return {"valid": float((model(x).argmax(1) == y).float().mean())}
@@ -41,8 +46,8 @@ def run(folder, *, stop_after=None, poison=None, events=lambda item: None):
         epochs=4,
         batch_rows=16,
         batch_units=10_000,
-        learning_rate=0.02,
-        head_learning_rate=0.02,
+        learning_rate=rate,
+        head_learning_rate=rate,
         weight_decay=0.01,
         warmup_share=0.1,
         clip_norm=1.0,
@@ -59,6 +64,7 @@ def run(folder, *, stop_after=None, poison=None, events=lambda item: None):
         seed=0,
         save_every_s=0.0,
         events=events,
+        pieces=pieces,
     )
     return model, outcome
 
@@ -101,8 +107,98 @@ def test_broken_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
         assert torch.equal(a, b)
 
 
-def test_a_loss_that_is_not_finite_is_refused(tmp_path):
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def warnings_of(heard):
+    return [item["code"] for item in heard if item["event"] == "log"]
+
+
+def test_a_loss_that_is_never_finite_is_refused_and_the_log_says_so_each_time(tmp_path):
+    heard = []
     with pytest.raises(SartorError) as caught:
-        run(tmp_path, poison=5)
+        run(tmp_path, poison=range(5, 10_000), events=heard.append)
     assert caught.value.code == "train.not-finite"
-    assert "batch 5" in str(caught.value)
+    assert warnings_of(heard) == ["train.not-finite"] * loop.MOST_RETREATS
+    assert "batch 5" in next(item["message"] for item in heard if item["event"] == "log")
+
+
+def test_after_one_broken_loss_it_goes_back_to_the_epoch_and_lowers_its_rates(tmp_path):
+    heard = []
+    model, outcome = run(tmp_path / "broken", poison=(20,), events=heard.append)
+    (told,) = [item["message"] for item in heard if item["event"] == "log"]
+    assert "epoch 2" in told
+    assert "nan" in told.lower()
+    assert "rates of 0.1" in told
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())
+    assert outcome.best_score > 0.9
+    assert [record["epoch"] for record in outcome.curve] == [1, 2, 3, 4]
+
+
+def test_a_loss_that_diverges_is_seen_within_the_steps_that_are_watched_and_mended(tmp_path):
+    heard = []
+    _, outcome = run(tmp_path, rate=20.0, events=heard.append)
+    told = [item["message"] for item in heard if item.get("code") == "train.diverged"]
+    assert told
+    assert outcome.best_score > 0.9
+    with pytest.raises(SartorError) as caught:
+        run(tmp_path / "hopeless", rate=20_000.0)
+    assert caught.value.code in ("train.diverged", "train.not-finite")
+
+
+@pytest.mark.parametrize("stop", [3, 17, 21, 24, 40])
+def test_stopped_before_and_after_going_back_it_ends_with_the_same_bits(tmp_path, stop):
+    undisturbed, _ = run(tmp_path / "whole", rate=20.0)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", rate=20.0, stop_after=stop)
+    assert same(undisturbed, run(tmp_path / "stopped", rate=20.0)[0])
+
+
+def test_a_batch_that_does_not_fit_is_done_in_pieces_with_the_same_gradient(tmp_path):
+    heard = []
+    whole, _ = run(tmp_path / "whole")
+    pieces, outcome = run(tmp_path / "pieces", memory=5, events=heard.append)
+    assert warnings_of(heard) == ["train.pieces", "train.pieces"]  # 16 rows, 8, 4
+    assert outcome.best_score > 0.95
+    for a, b in zip(whole.state_dict().values(), pieces.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, atol=2e-3)
+    # One step, before differences of rounding can grow.
+    assert same(pieces, run(tmp_path / "asked", pieces=4)[0])
+
+
+def test_a_row_that_does_not_fit_is_the_end_and_other_errors_pass_through(tmp_path):
+    with pytest.raises(SartorError) as caught:
+        run(tmp_path / "none", memory=0)
+    assert caught.value.code == "train.out-of-memory"
+
+    def broken(positions):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        loop._gradients(
+            broken, np.arange(4), {"pieces": 1}, torch.optim.SGD([torch.zeros(1)]), bf16=False, events=print
+        )
+
+
+def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_run(tmp_path, monkeypatch):
+    whole, _ = run(tmp_path / "whole")
+    heard = []
+
+    def full(*words, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loop, "_write", full)
+    assert same(whole, run(tmp_path / "full", events=heard.append)[0])
+    assert set(warnings_of(heard)) == {"train.unsaved"}
+    assert not list((tmp_path / "full").iterdir())
+
+
+def test_what_a_kill_left_of_a_removal_is_swept(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_after=20)
+    half = tmp_path / "step-00000001"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"")
+    run(tmp_path)
+    assert not half.exists()
