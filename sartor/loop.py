@@ -31,8 +31,7 @@ from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 
 WATCHED = 20  # steps whose mean loss is watched, at most an epoch: one that diverged must not be gone back to
-BEGINNING = 5  # steps that say where the loss began
-DIVERGED = 2.0  # times the loss at the beginning
+DIVERGED, LEAST_LOSS = 3.0, 0.05  # times the very first loss, which no step has touched; what that counts as at least
 MANIFEST = "MANIFEST.json"
 EPOCH, STEP = "epoch", "step"  # kinds of checkpoints: where a run goes back to, and where it goes on
 KEPT = 2  # of each kind
@@ -104,7 +103,7 @@ def train(
         "best_epoch": -1,
         "best_score": -math.inf,
     }
-    place |= {"pieces": 1, "rate": 1.0, "retreats": 0, "beginning": [], "recent": []}
+    place |= {"pieces": 1, "rate": 1.0, "retreats": 0, "first_loss": None, "recent": []}
     curve: list[dict[str, Any]] = []
     best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -249,12 +248,12 @@ def _gradients(
 
 def _diverges(place: dict[str, Any], value: float, *, watched: int) -> bool:
     """Whether the mean loss of the last `watched` steps is far above where it began; it is taken down in `place`."""
-    if len(place["beginning"]) < BEGINNING:
-        place["beginning"] = [*place["beginning"], value]
+    if place["first_loss"] is None:
+        place["first_loss"] = value
     place["recent"] = [*place["recent"], value][-watched:]
     if len(place["recent"]) < watched:
         return False
-    return float(np.mean(place["recent"])) > DIVERGED * max(1e-3, float(np.mean(place["beginning"])))
+    return float(np.mean(place["recent"])) > DIVERGED * max(LEAST_LOSS, float(place["first_loss"]))
 
 
 def _groups(model: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
