@@ -19,12 +19,14 @@ def problem(seed=0):
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
-def run(folder, *, stop_after=None, poison=(), memory=None, rate=0.02, events=lambda item: None, pieces=1):
+def run(folder, *, stop_after=None, poison=(), memory=None, rate=0.02, dropout=0.0, events=lambda item: None, pieces=1):
     """Trains. stop_after: calls of the objective until Ctrl-C. poison: calls whose loss is NaN. memory: rows that fit; None all."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     x, y = problem()
-    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    model = torch.nn.Sequential(
+        torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Dropout(dropout), torch.nn.Linear(16, 2)
+    )
     calls = 0
 
     def objective(positions):
@@ -91,20 +93,44 @@ def test_stopped_at_any_batch_it_ends_with_the_same_bits(tmp_path):
     assert [item["checkpoint"] for item in heard if item.get("status") == "resumed"]
 
 
-def test_broken_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
+def test_random_numbers_are_those_of_their_step_however_often_it_was_stopped(tmp_path):
+    whole, outcome = run(tmp_path / "whole", dropout=0.5)
+    for stop in (2, 9, 16):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "stopped", dropout=0.5, stop_after=stop)
+        torch.rand(7)  # somebody else draws in between
+    again, resumed = run(tmp_path / "stopped", dropout=0.5)
+    assert same(whole, again)
+    assert [one["train_loss"] for one in resumed.curve] == [one["train_loss"] for one in outcome.curve]
+
+
+def _flip(raw):
+    raw[-1] ^= 1
+    return raw
+
+
+SPOILS = {
+    "bit": _flip,
+    "cut": lambda raw: raw[: len(raw) // 2],
+    "zeros": lambda raw: bytearray(len(raw)),
+    "empty": lambda raw: b"",
+}
+
+
+@pytest.mark.parametrize("how", list(SPOILS))
+@pytest.mark.parametrize(
+    "file", ["model.safetensors", "optimiser.safetensors", "best.safetensors", "state.json", "MANIFEST.json"]
+)
+def test_a_broken_checkpoint_is_never_used_and_the_one_before_is(tmp_path, file, how):
     undisturbed, _ = run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", stop_after=20)
     newest, before = sorted((tmp_path / "stopped").glob("step-*"), reverse=True)[:2]
-    file = newest / "model.safetensors"
-    raw = bytearray(file.read_bytes())
-    raw[-1] ^= 1
-    file.write_bytes(raw)
+    (newest / file).write_bytes(SPOILS[how](bytearray((newest / file).read_bytes())))
     heard = []
     resumed, _ = run(tmp_path / "stopped", events=heard.append)
     assert next(item for item in heard if item.get("status") == "resumed")["checkpoint"] == before.name
-    for a, b in zip(undisturbed.state_dict().values(), resumed.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+    assert same(undisturbed, resumed)
 
 
 def same(one, other):
