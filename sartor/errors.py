@@ -74,6 +74,8 @@ MESSAGES: dict[str, str] = {
     "weights.broken": "{path} is refused as safetensors: {why}. Fetch the file again, or write it anew with the package safetensors.",
     "backbone.family": "The backbone {ref!r} is of the family {family!r}, which is not supported. Supported: {known}.",
     "backbone.weights-changed": "The weights of the backbone {ref!r} have sha256 {found}, but {expected} was expected. Fetch them again.",
+    "train.diverged": "The loss diverges: {loss} in epoch {epoch}, batch {batch}, far above where it began. Lower the learning rate, or look for broken rows.",
+    "train.out-of-memory": "One row of a batch of {rows} does not fit the memory ({said}). Shorten the texts, or name a smaller backbone.",
     "train.not-finite": "The loss is {loss} in epoch {epoch}, batch {batch}; no step was taken with it. Lower the learning rate, or look for broken rows.",
     "export.failed": "The model could not be exported to {format}: {said}.",
     "plan.forms": "The plan cannot work: the step {step!r} takes {takes}, but what stands before it gives {gives!r}. Put a step before it that gives that, or leave it out.",

@@ -29,6 +29,8 @@ from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 from sartor.plan import Plan, keys
 
+MOST_ATTEMPTS = 3  # of a child that is killed
+
 
 @dataclass
 class Context:
@@ -42,6 +44,7 @@ class Context:
     folder: Path = Path()  # where the step writes its bundle
     checkpoints: Path = Path()
     events: Events = silent
+    pieces: int = 1  # that a batch is done in, where a whole one was too much for the memory
     notes: dict[str, Any] = field(default_factory=dict)
     _examples: dict[str, Examples] = field(default_factory=dict)
 
@@ -100,15 +103,17 @@ def follow(
     }
     cache.mkdir(parents=True, exist_ok=True)
     bundles.sweep(cache)
-    began = time.monotonic()
-    code, last = _run_child(job, cache, events, timeout_s)
-    if code < 0 and (timeout_s is None or time.monotonic() - began < timeout_s):
-        # Killed from outside, by the kernel for its memory perhaps: once more, from its last checkpoint.
-        events(
-            event("log", level="error", code="plan.step-failed", message=f"{plan.name}: {_why(code, cache)}; once more")
-        )
+    began, rest, pieces = time.monotonic(), timeout_s, 1
+    for attempt in range(1, MOST_ATTEMPTS + 1):
+        code, last = _run_child(job | {"pieces": pieces}, cache, events, rest)
         rest = None if timeout_s is None else timeout_s - (time.monotonic() - began)
-        code, last = _run_child(job, cache, events, rest)
+        if code >= 0 or attempt == MOST_ATTEMPTS or (rest is not None and rest <= 0):
+            break
+        # Killed from outside, by the kernel for its memory perhaps: once more, from its last checkpoint, with smaller batches that have
+        # the same gradient.
+        pieces *= 2
+        message = f"{plan.name}: {_why(code, cache)}; once more, each batch in {pieces} pieces"
+        events(event("log", level="error", code="plan.step-failed", message=message))
     if not bundles.whole(cache / names[-1]):
         step = plan.moves[min(last, len(plan.moves) - 1)].step
         raise SartorError("plan.step-failed", step=step, plan=plan.name, why=_why(code, cache))
@@ -119,7 +124,9 @@ def run_steps(job: dict[str, Any], events: Events) -> None:
     """The child's work: every step from `first` on, each prefix written whole into the cache."""
     dataset, splits = store.load(Path(job["data"]))
     plan, cache = Plan.from_dict(job["plan"]), Path(job["cache"])
-    ctx = Context(dataset, splits, job["inputs"], job["targets"], job["seed"], events=events)
+    ctx = Context(
+        dataset, splits, job["inputs"], job["targets"], job["seed"], events=events, pieces=job.get("pieces", 1)
+    )
     before = bundles.load(cache / job["keys"][job["first"] - 1]) if job["first"] else None
     for move, name in list(zip(plan.moves, job["keys"], strict=True))[job["first"] :]:
         step = leaves.load("step", move.step)

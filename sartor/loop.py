@@ -1,11 +1,15 @@
 """The training loop: one function, plain torch. What is learned is the objective that it is given.
 
-Data order is a pure function of (seed, epoch, position), so a checkpoint holds weights, optimiser and a place, and nothing of
-the loader. A run that was killed ends with the same bits as one that was not.
+Data order is a pure function of (seed, epoch, position), and random numbers of (seed, step), so a checkpoint holds weights, optimiser and a
+place, and nothing of the loader. A run that was killed ends with the same bits as one that was not.
+
+A batch that does not fit the memory is done in pieces whose gradients add up to the same. A loss that diverges or is not finite sends the run
+back to the beginning of its epoch, with lower rates, a few times.
 """
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import math
@@ -25,6 +29,14 @@ from torch import nn
 from sartor.data.batch import batches
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
+
+WATCHED = 20  # steps whose mean loss is watched, at most an epoch: one that diverged must not be gone back to
+DIVERGED, LEAST_LOSS = 3.0, 0.05  # times the very first loss, which no step has touched; what that counts as at least
+MANIFEST = "MANIFEST.json"
+EPOCH, STEP = "epoch", "step"  # kinds of checkpoints: where a run goes back to, and where it goes on
+KEPT = 2  # of each kind
+MOST_RETREATS, RETREAT = 3, 0.1  # how often a run goes back, and what its rates are multiplied by each time
+NO_MEMORY = ("out of memory", "can't allocate memory", "bad allocation", "bad_alloc")
 
 Objective = Callable[[np.ndarray], torch.Tensor]  # positions of a batch -> mean loss
 
@@ -65,14 +77,17 @@ def train(
     seed: int,
     save_every_s: float = 15.0,
     events: Events = silent,
+    pieces: int = 1,
     stage: str = "train",
 ) -> Outcome:
     """Trains in place and leaves the model with the weights of its best epoch.
 
     objective: positions [B] -> the mean loss of these examples. lengths: units of each example [n]. validate: runs the
     model on the validation examples and returns {"valid": score, higher is better, …}. checkpoints: a folder of this run alone;
-    the newest whole checkpoint in it is resumed. Saving depends on the clock; what is computed never does.
-    Raises: SartorError `train.not-finite` when a loss or a gradient is not finite; no step is taken with it.
+    the newest whole checkpoint in it is resumed. pieces: that a batch is done in at least, each with a part of its rows. Saving depends on
+    the clock; what is computed never does.
+    Raises: SartorError `train.not-finite` and `train.diverged` when lower rates did not help either, `train.out-of-memory` when one
+    row does not fit; no step is taken with a loss or a gradient that is not finite.
     """
     optimiser = torch.optim.AdamW(_groups(model, schedule), fused=True, betas=(0.9, 0.98))
     plan = [
@@ -80,7 +95,15 @@ def train(
         for i in range(schedule.epochs)
     ]
     total = sum(map(len, plan))
-    place = {"epoch": 0, "batch": 0, "step": 0, "loss_sum": 0.0, "best_epoch": -1, "best_score": -math.inf}
+    place: dict[str, Any] = {
+        "epoch": 0,
+        "batch": 0,
+        "step": 0,
+        "loss_sum": 0.0,
+        "best_epoch": -1,
+        "best_score": -math.inf,
+    }
+    place |= {"pieces": 1, "rate": 1.0, "retreats": 0, "first_loss": None, "recent": []}
     curve: list[dict[str, Any]] = []
     best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
     checkpoints.mkdir(parents=True, exist_ok=True)
@@ -88,28 +111,42 @@ def train(
     if (found := _newest(checkpoints, identity)) is not None:
         place, curve, best = _restore(found, model, optimiser)
         events(event("step", step=stage, status="resumed", checkpoint=found.name, done=place["step"], total=total))
+    place["pieces"] = max(int(place["pieces"]), pieces)
     rows_total = sum(len(batch) for epoch in plan for batch in epoch)
     last_save = last_word = time.monotonic()
     rows_since, since = 0, time.monotonic()
 
-    for epoch in range(int(place["epoch"]), schedule.epochs):
+    def save(kind: str) -> None:
+        nonlocal last_save
+        said = _save(checkpoints, kind, identity, model, optimiser, place, curve, best)
+        if said:
+            message = f"No checkpoint could be written ({said}); training goes on from memory."
+            events(event("log", level="warning", code="train.unsaved", message=message))
+        last_save = time.monotonic()
+
+    while int(place["epoch"]) < schedule.epochs:
+        epoch = int(place["epoch"])
+        if int(place["batch"]) == 0:
+            save(EPOCH)  # where a run goes back to
         model.train()
+        trouble = None
         for number in range(int(place["batch"]), len(plan[epoch])):
             positions = plan[epoch][number]
-            _set_rates(optimiser, schedule, step=int(place["step"]), total=total)
-            with torch.autocast("cpu", torch.bfloat16) if schedule.bf16 else nullcontext():
-                loss = objective(positions)
-            value = float(loss.detach())
-            if math.isfinite(value):
-                loss.backward()  # type: ignore[no-untyped-call]
-                norm = float(nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm))
+            _set_rates(optimiser, schedule, step=int(place["step"]), total=total, factor=float(place["rate"]))
+            torch.manual_seed((seed * 1_000_003 + int(place["step"])) % 2**63)
+            value = _gradients(objective, positions, place, optimiser, bf16=schedule.bf16, events=events)
+            norm = float(nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm))
             if not math.isfinite(value) or not math.isfinite(norm):
-                raise SartorError("train.not-finite", epoch=epoch + 1, batch=number + 1, loss=value)
+                trouble = SartorError("train.not-finite", epoch=epoch + 1, batch=number + 1, loss=value)
+                break
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
             place["step"] += 1
             place["batch"] = number + 1
             place["loss_sum"] += value * len(positions)
+            if _diverges(place, value, watched=min(WATCHED, len(plan[epoch]))):
+                trouble = SartorError("train.diverged", epoch=epoch + 1, batch=number + 1, loss=value)
+                break
             rows_since += len(positions)
             now = time.monotonic()
             if now - last_word >= 1.0:
@@ -128,8 +165,22 @@ def train(
                 )
                 last_word = now
             if now - last_save >= save_every_s:
-                _save(checkpoints, identity, model, optimiser, place, curve, best)
-                last_save = time.monotonic()
+                save(STEP)
+        if trouble is not None:
+            optimiser.zero_grad(set_to_none=True)
+            back = _newest(checkpoints, identity, kinds=(EPOCH,))
+            if back is None or int(place["retreats"]) >= MOST_RETREATS:
+                raise trouble
+            retreats, parts = int(place["retreats"]) + 1, int(place["pieces"])
+            place, curve, best = _restore(back, model, optimiser)
+            place |= {"retreats": retreats, "pieces": parts, "rate": RETREAT**retreats, "recent": []}
+            message = (
+                f"{trouble} Back to the beginning of epoch {place['epoch'] + 1}, with rates of {place['rate']:.3g}."
+            )
+            events(event("log", level="warning", code=trouble.code, message=message))
+            save(EPOCH)
+            rows_since, since = 0, time.monotonic()
+            continue
         model.eval()
         with torch.inference_mode():
             scores = validate()
@@ -154,6 +205,57 @@ def train(
     return Outcome(int(place["best_epoch"]) + 1, float(place["best_score"]), curve)
 
 
+def _gradients(
+    objective: Objective,
+    positions: np.ndarray,
+    place: dict[str, Any],
+    optimiser: torch.optim.Optimizer,
+    *,
+    bf16: bool,
+    events: Events,
+) -> float:
+    """Adds the gradient of the mean loss of a batch, in as many pieces as memory asks for; returns that loss.
+
+    Raises: SartorError `train.out-of-memory`.
+    """
+    while True:
+        pieces = min(int(place["pieces"]), len(positions))
+        total, loss = 0.0, None
+        try:
+            for part in np.array_split(positions, pieces):
+                with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+                    loss = objective(part)
+                share = len(part) / len(positions)
+                value = float(loss.detach())
+                total += value * share
+                if math.isfinite(value):
+                    (loss if pieces == 1 else loss * share).backward()
+            return total
+        except (MemoryError, RuntimeError) as error:
+            if not isinstance(error, MemoryError) and not any(sign in str(error).lower() for sign in NO_MEMORY):
+                raise
+            said = str(error)
+        # Outside the handler, whose traceback holds every tensor of the batch.
+        loss = None
+        optimiser.zero_grad(set_to_none=True)
+        if pieces >= len(positions):
+            raise SartorError("train.out-of-memory", rows=len(positions), said=said[:200])
+        place["pieces"] = 2 * pieces
+        message = f"A batch of {len(positions)} rows does not fit the memory: from here on in {2 * pieces} pieces, with the same gradient."
+        events(event("log", level="warning", code="train.pieces", message=message))
+        gc.collect()
+
+
+def _diverges(place: dict[str, Any], value: float, *, watched: int) -> bool:
+    """Whether the mean loss of the last `watched` steps is far above where it began; it is taken down in `place`."""
+    if place["first_loss"] is None:
+        place["first_loss"] = value
+    place["recent"] = [*place["recent"], value][-watched:]
+    if len(place["recent"]) < watched:
+        return False
+    return float(np.mean(place["recent"])) > DIVERGED * max(LEAST_LOSS, float(place["first_loss"]))
+
+
 def _groups(model: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
     """Body and heads at their own rates; no decay on biases and norms (as in Devlin et al. 2019, appendix A.2)."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
@@ -169,16 +271,46 @@ def _groups(model: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
     ]
 
 
-def _set_rates(optimiser: torch.optim.Optimizer, schedule: Schedule, *, step: int, total: int) -> None:
-    """Linear warm-up, then linear decay to zero at the last step."""
+def _set_rates(optimiser: torch.optim.Optimizer, schedule: Schedule, *, step: int, total: int, factor: float) -> None:
+    """Linear warm-up, then linear decay to zero at the last step; `factor` of both."""
     warm = max(1, round(schedule.warmup_share * total))
     share = (step + 1) / warm if step < warm else (total - step) / max(1, total - warm)
     for group in optimiser.param_groups:
-        group["lr"] = group["base_lr"] * share
+        group["lr"] = group["base_lr"] * share * factor
 
 
 def _save(
     folder: Path,
+    kind: str,
+    identity: str,
+    model: nn.Module,
+    optimiser: torch.optim.Optimizer,
+    place: dict[str, Any],
+    curve: Sequence[dict[str, Any]],
+    best: dict[str, torch.Tensor],
+) -> str:
+    """Writes a checkpoint aside, syncs it, renames it, and only then removes the older ones. Returns why it could not, or ''."""
+    from safetensors import SafetensorError
+
+    name = f"{kind}-{int(place['step']):08d}" + (f"-{place['retreats']}" if place["retreats"] else "")
+    final, aside = folder / name, folder / f".writing-{name}-{os.getpid()}"
+    if (final / MANIFEST).is_file():
+        return ""
+    try:
+        aside.mkdir()
+        _write(aside, identity, model, optimiser, place, curve, best)
+        os.rename(aside, final)
+        _sync(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        return str(getattr(error, "strerror", None) or error)
+    for old in _complete(folder, (kind,))[:-KEPT]:
+        _discard(old)
+    return ""
+
+
+def _write(
+    aside: Path,
     identity: str,
     model: nn.Module,
     optimiser: torch.optim.Optimizer,
@@ -186,12 +318,8 @@ def _save(
     curve: Sequence[dict[str, Any]],
     best: dict[str, torch.Tensor],
 ) -> None:
-    """Writes a checkpoint aside, syncs it, renames it, and only then removes the older ones."""
     from safetensors.torch import save_file
 
-    name = f"step-{int(place['step']):08d}"
-    aside = folder / f".writing-{name}-{os.getpid()}"
-    aside.mkdir()
     moments, steps = {}, {}
     for number, parameter in enumerate(_trained(optimiser)):
         state = optimiser.state.get(parameter, {})
@@ -203,20 +331,33 @@ def _save(
     save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, aside / "model.safetensors")
     save_file(moments or {"none": torch.zeros(1)}, aside / "optimiser.safetensors")
     save_file({name: tensor.contiguous() for name, tensor in best.items()}, aside / "best.safetensors")
-    state = {"identity": identity, "place": place, "curve": list(curve), "steps": steps}
-    (aside / "state.json").write_text(json.dumps(state), encoding="utf-8")
+    told = {"identity": identity, "place": place, "curve": list(curve), "steps": steps}
+    (aside / "state.json").write_text(json.dumps(told), encoding="utf-8")
     digests = {}
     for file in sorted(aside.iterdir()):
         with file.open("rb") as handle:
             digests[file.name] = hashlib.file_digest(handle, "sha256").hexdigest()
             os.fsync(handle.fileno())
-    (aside / "MANIFEST.json").write_text(json.dumps(digests), encoding="utf-8")
-    final = folder / name
-    if not final.exists():
-        os.rename(aside, final)
-    shutil.rmtree(aside, ignore_errors=True)
-    for old in _complete(folder)[:-2]:
-        shutil.rmtree(old, ignore_errors=True)
+    with (aside / MANIFEST).open("w", encoding="utf-8") as manifest:
+        manifest.write(json.dumps(digests))
+        manifest.flush()
+        os.fsync(manifest.fileno())
+    _sync(aside)
+
+
+def _sync(folder: Path) -> None:
+    """A folder's names on the disk, as fsync does for a file's bytes."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _discard(folder: Path) -> None:
+    """Removes a checkpoint, its manifest first: what a kill leaves of it is known for a rest."""
+    (folder / MANIFEST).unlink(missing_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _restore(
@@ -246,17 +387,25 @@ def _trained(optimiser: torch.optim.Optimizer) -> Iterator[nn.Parameter]:
         yield from group["params"]
 
 
-def _complete(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("step-*") if (path / "MANIFEST.json").is_file())
+def _complete(folder: Path, kinds: Sequence[str] = (EPOCH, STEP)) -> list[Path]:
+    """Checkpoints of these kinds with a manifest, the oldest first: a run that went back is newer, wherever it stands."""
+
+    def age(path: Path) -> tuple[int, int, bool]:
+        kind, step, *retreats = path.name.split("-")
+        return int(retreats[0]) if retreats else 0, int(step), kind == EPOCH
+
+    found = [path for kind in kinds for path in folder.glob(f"{kind}-*") if (path / MANIFEST).is_file()]
+    return sorted(found, key=age)
 
 
-def _newest(folder: Path, identity: str) -> Path | None:
-    """The newest checkpoint of this very run whose files are whole; what an interrupted save left is removed."""
-    for left in folder.glob(".writing-*"):
-        shutil.rmtree(left, ignore_errors=True)
-    for path in reversed(_complete(folder)):
+def _newest(folder: Path, identity: str, kinds: Sequence[str] = (EPOCH, STEP)) -> Path | None:
+    """The newest checkpoint of this very run whose files are whole; what an interrupted save or removal left is removed."""
+    for left in folder.iterdir():
+        if left.name.startswith(".writing-") or not (left / MANIFEST).is_file():
+            shutil.rmtree(left, ignore_errors=True)
+    for path in reversed(_complete(folder, kinds)):
         try:
-            digests = json.loads((path / "MANIFEST.json").read_text(encoding="utf-8"))
+            digests = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             whole = all(_sha256(path / name) == digest for name, digest in digests.items())
             if whole and json.loads((path / "state.json").read_text(encoding="utf-8"))["identity"] == identity:
                 return path

@@ -50,7 +50,22 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
 
 
 def run(
-    bundle: Any, ctx: Any, *, label_smoothing: float, balance: bool, embeddings: bool, **schedule: Any
+    bundle: Any,
+    ctx: Any,
+    *,
+    epochs: int,
+    batch_rows: int,
+    batch_units: int,
+    learning_rate: float,
+    head_learning_rate: float,
+    weight_decay: float,
+    warmup_share: float,
+    clip_norm: float,
+    patience: int,
+    label_smoothing: float,
+    balance: bool,
+    embeddings: bool,
+    bf16: bool,
 ) -> dict[str, Any]:
     """The bundle with tuned weights; keeps the epoch that validation likes best. Returns what changes in `bundle.json`.
 
@@ -96,7 +111,7 @@ def run(
         found: dict[str, list[Any]] = {head["output"]: [None] * len(valid_ids) for head, _ in heads}
         lengths = np.array([len(row) for row in valid_ids], dtype=np.int64)
         for places in batches(lengths, seed=0, epoch=0, batch_rows=len(valid_ids), batch_units=BATCH_UNITS):
-            with torch.autocast("cpu", torch.bfloat16, enabled=schedule["bf16"]):
+            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
                 outputs = outputs_of([valid_ids[i] for i in places])
             for name, output in outputs.items():
                 for place, row in zip(places, output.float().numpy(), strict=True):
@@ -114,7 +129,19 @@ def run(
         model,
         objective,
         np.array([len(row) for row in ids]),
-        schedule=loop.Schedule(**schedule),
+        schedule=loop.Schedule(
+            epochs=epochs,
+            batch_rows=batch_rows,
+            batch_units=batch_units,
+            learning_rate=learning_rate,
+            head_learning_rate=head_learning_rate,
+            weight_decay=weight_decay,
+            warmup_share=warmup_share,
+            clip_norm=clip_norm,
+            patience=patience,
+            bf16=bf16,
+        ),
+        pieces=ctx.pieces,
         validate=validate,
         checkpoints=ctx.checkpoints,
         seed=ctx.seed,

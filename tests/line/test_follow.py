@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import psutil
 import pytest
 from conftest import stored
 
 from sartor import bundle as bundles
 from sartor import follow, predict
-from sartor.errors import InputError
+from sartor.errors import InputError, SartorError
 from sartor.plan import Move, Plan
 from sartor.task import classify
 
@@ -99,6 +100,45 @@ def test_same_plan_and_seed_give_bit_equal_weights(built, tmp_path):
     again = follow.follow(Plan("tuned", tuple(PLANS["tuned"])), **settings | {"cache": tmp_path / "other"})
     one, other = (b.manifest["files"]["model.safetensors"]["sha256"] for b in (found["tuned"], again))
     assert one == other
+
+
+def test_another_seed_gives_other_weights(built, tmp_path):
+    found, _, settings = built
+    made_of = settings["made_of"] | {"seed": 1}
+    other = follow.follow(
+        Plan("tuned", tuple(PLANS["tuned"])), **settings | {"cache": tmp_path / "other", "made_of": made_of}
+    )
+    one, two = (b.manifest["files"]["model.safetensors"]["sha256"] for b in (found["tuned"], other))
+    assert one != two
+
+
+@pytest.mark.parametrize("times", [1, 3])
+def test_a_worker_that_is_killed_goes_on_with_smaller_pieces_or_is_given_up(built, tmp_path, times):
+    """As the kernel does when memory runs out."""
+    _, test, settings = built
+    heard, killed = [], []
+
+    def listen(item):
+        heard.append(item)
+        training = item["event"] == "step" and item.get("step") == "train" and item["status"] == "start"
+        if training and len(killed) < times:
+            for child in psutil.Process().children():
+                child.kill()
+            killed.append(item)
+
+    plan = Plan("tuned", tuple(PLANS["tuned"][:3]))
+    settings = settings | {"cache": tmp_path / "other", "events": listen}
+    if times == 3:
+        with pytest.raises(SartorError) as caught:
+            follow.follow(plan, **settings)
+        assert caught.value.code == "plan.step-failed"
+        assert "signal 9" in str(caught.value)
+    else:
+        assert accuracy(follow.follow(plan, **settings), test) > 0.7
+    told = [item["message"] for item in heard if item["event"] == "log"]
+    assert [message.rsplit(", ", 1)[1] for message in told] == ["each batch in 2 pieces", "each batch in 4 pieces"][
+        :times
+    ]
 
 
 def test_bundle_of_an_encoder_opens_in_transformers(built):

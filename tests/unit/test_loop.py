@@ -19,11 +19,14 @@ def problem(seed=0):
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
-def run(folder, *, stop_after=None, poison=None, events=lambda item: None):
+def run(folder, *, stop_after=None, poison=(), memory=None, rate=0.02, dropout=0.0, events=lambda item: None, pieces=1):
+    """Trains. stop_after: calls of the objective until Ctrl-C. poison: calls whose loss is NaN. memory: rows that fit; None all."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     x, y = problem()
-    model = torch.nn.Sequential(torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Linear(16, 2))
+    model = torch.nn.Sequential(
+        torch.nn.Linear(8, 16), torch.nn.ReLU(), torch.nn.Dropout(dropout), torch.nn.Linear(16, 2)
+    )
     calls = 0
 
     def objective(positions):
@@ -31,8 +34,12 @@ def run(folder, *, stop_after=None, poison=None, events=lambda item: None):
         calls += 1
         if stop_after is not None and calls > stop_after:
             raise KeyboardInterrupt
+        if memory is not None and len(positions) > memory:
+            raise RuntimeError(
+                "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
+            )
         loss = torch.nn.functional.cross_entropy(model(x[positions]), y[positions])
-        return loss * float("nan") if poison == calls else loss
+        return loss * float("nan") if calls in poison else loss
 
     def validate():
         return {"valid": float((model(x).argmax(1) == y).float().mean())}
@@ -41,8 +48,8 @@ def run(folder, *, stop_after=None, poison=None, events=lambda item: None):
         epochs=4,
         batch_rows=16,
         batch_units=10_000,
-        learning_rate=0.02,
-        head_learning_rate=0.02,
+        learning_rate=rate,
+        head_learning_rate=rate,
         weight_decay=0.01,
         warmup_share=0.1,
         clip_norm=1.0,
@@ -59,6 +66,7 @@ def run(folder, *, stop_after=None, poison=None, events=lambda item: None):
         seed=0,
         save_every_s=0.0,
         events=events,
+        pieces=pieces,
     )
     return model, outcome
 
@@ -85,24 +93,138 @@ def test_stopped_at_any_batch_it_ends_with_the_same_bits(tmp_path):
     assert [item["checkpoint"] for item in heard if item.get("status") == "resumed"]
 
 
-def test_broken_newest_checkpoint_falls_back_to_the_one_before(tmp_path):
+def test_random_numbers_are_those_of_their_step_however_often_it_was_stopped(tmp_path):
+    whole, outcome = run(tmp_path / "whole", dropout=0.5)
+    for stop in (2, 9, 16):
+        with pytest.raises(KeyboardInterrupt):
+            run(tmp_path / "stopped", dropout=0.5, stop_after=stop)
+        torch.rand(7)  # somebody else draws in between
+    again, resumed = run(tmp_path / "stopped", dropout=0.5)
+    assert same(whole, again)
+    assert [one["train_loss"] for one in resumed.curve] == [one["train_loss"] for one in outcome.curve]
+
+
+def _flip(raw):
+    raw[-1] ^= 1
+    return raw
+
+
+SPOILS = {
+    "bit": _flip,
+    "cut": lambda raw: raw[: len(raw) // 2],
+    "zeros": lambda raw: bytearray(len(raw)),
+    "empty": lambda raw: b"",
+}
+
+
+@pytest.mark.parametrize("how", list(SPOILS))
+@pytest.mark.parametrize(
+    "file", ["model.safetensors", "optimiser.safetensors", "best.safetensors", "state.json", "MANIFEST.json"]
+)
+def test_a_broken_checkpoint_is_never_used_and_the_one_before_is(tmp_path, file, how):
     undisturbed, _ = run(tmp_path / "whole")
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "stopped", stop_after=20)
     newest, before = sorted((tmp_path / "stopped").glob("step-*"), reverse=True)[:2]
-    file = newest / "model.safetensors"
-    raw = bytearray(file.read_bytes())
-    raw[-1] ^= 1
-    file.write_bytes(raw)
+    (newest / file).write_bytes(SPOILS[how](bytearray((newest / file).read_bytes())))
     heard = []
     resumed, _ = run(tmp_path / "stopped", events=heard.append)
     assert next(item for item in heard if item.get("status") == "resumed")["checkpoint"] == before.name
-    for a, b in zip(undisturbed.state_dict().values(), resumed.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
+    assert same(undisturbed, resumed)
 
 
-def test_a_loss_that_is_not_finite_is_refused(tmp_path):
+def same(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def warnings_of(heard):
+    return [item["code"] for item in heard if item["event"] == "log"]
+
+
+def test_a_loss_that_is_never_finite_is_refused_and_the_log_says_so_each_time(tmp_path):
+    heard = []
     with pytest.raises(SartorError) as caught:
-        run(tmp_path, poison=5)
+        run(tmp_path, poison=range(5, 10_000), events=heard.append)
     assert caught.value.code == "train.not-finite"
-    assert "batch 5" in str(caught.value)
+    assert warnings_of(heard) == ["train.not-finite"] * loop.MOST_RETREATS
+    assert "batch 5" in next(item["message"] for item in heard if item["event"] == "log")
+
+
+def test_after_one_broken_loss_it_goes_back_to_the_epoch_and_lowers_its_rates(tmp_path):
+    heard = []
+    model, outcome = run(tmp_path / "broken", poison=(20,), events=heard.append)
+    (told,) = [item["message"] for item in heard if item["event"] == "log"]
+    assert "epoch 2" in told
+    assert "nan" in told.lower()
+    assert "rates of 0.1" in told
+    assert all(bool(torch.isfinite(tensor).all()) for tensor in model.state_dict().values())
+    assert outcome.best_score > 0.9
+    assert [record["epoch"] for record in outcome.curve] == [1, 2, 3, 4]
+
+
+def test_a_loss_that_diverges_is_seen_within_the_steps_that_are_watched_and_mended(tmp_path):
+    heard = []
+    _, outcome = run(tmp_path, rate=20.0, events=heard.append)
+    told = [item["message"] for item in heard if item.get("code") == "train.diverged"]
+    assert told
+    assert outcome.best_score > 0.9
+    with pytest.raises(SartorError) as caught:
+        run(tmp_path / "hopeless", rate=20_000.0)
+    assert caught.value.code in ("train.diverged", "train.not-finite")
+
+
+@pytest.mark.parametrize("stop", [3, 17, 21, 24, 40])
+def test_stopped_before_and_after_going_back_it_ends_with_the_same_bits(tmp_path, stop):
+    undisturbed, _ = run(tmp_path / "whole", rate=20.0)
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "stopped", rate=20.0, stop_after=stop)
+    assert same(undisturbed, run(tmp_path / "stopped", rate=20.0)[0])
+
+
+def test_a_batch_that_does_not_fit_is_done_in_pieces_with_the_same_gradient(tmp_path):
+    heard = []
+    whole, _ = run(tmp_path / "whole")
+    pieces, outcome = run(tmp_path / "pieces", memory=5, events=heard.append)
+    assert warnings_of(heard) == ["train.pieces", "train.pieces"]  # 16 rows, 8, 4
+    assert outcome.best_score > 0.95
+    for a, b in zip(whole.state_dict().values(), pieces.state_dict().values(), strict=True):
+        assert torch.allclose(a, b, atol=2e-3)
+    # One step, before differences of rounding can grow.
+    assert same(pieces, run(tmp_path / "asked", pieces=4)[0])
+
+
+def test_a_row_that_does_not_fit_is_the_end_and_other_errors_pass_through(tmp_path):
+    with pytest.raises(SartorError) as caught:
+        run(tmp_path / "none", memory=0)
+    assert caught.value.code == "train.out-of-memory"
+
+    def broken(positions):
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    with pytest.raises(RuntimeError, match="shapes"):
+        loop._gradients(
+            broken, np.arange(4), {"pieces": 1}, torch.optim.SGD([torch.zeros(1)]), bf16=False, events=print
+        )
+
+
+def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_run(tmp_path, monkeypatch):
+    whole, _ = run(tmp_path / "whole")
+    heard = []
+
+    def full(*words, **named):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(loop, "_write", full)
+    assert same(whole, run(tmp_path / "full", events=heard.append)[0])
+    assert set(warnings_of(heard)) == {"train.unsaved"}
+    assert not list((tmp_path / "full").iterdir())
+
+
+def test_what_a_kill_left_of_a_removal_is_swept(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, stop_after=20)
+    half = tmp_path / "step-00000001"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"")
+    run(tmp_path)
+    assert not half.exists()
