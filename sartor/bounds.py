@@ -210,6 +210,36 @@ def holm(p_values: Sequence[float], *, alpha: float = 0.05) -> list[bool]:
     return rejected
 
 
+def rank_that_keeps(share: float, number: int, next_trials: int, *, risk: float) -> int:
+    """The smallest k such that at least a share of the next draws reach the k-th largest of `number`, but for a risk; `number` if none.
+
+    How many of them do is beta-binomial, whatever the distribution (Wilks 1942; Marques F. 2025, Statistics and Probability Letters 221).
+    """
+    wanted = math.ceil(share * next_trials - 1e-9)
+    low, high = 1, number
+    while low < high:
+        middle = (low + high) // 2
+        missed = distributions.betabinom.cdf(wanted - 1, next_trials, middle, number - middle + 1)
+        low, high = (low, middle) if missed <= risk else (middle + 1, high)
+    return low
+
+
+def risk_of_next(events: int, trials: int, *, next_trials: int, limit: float) -> float:
+    """The chance, at the worst, to see at most so many events in these trials and then a share above the limit in the next ones.
+
+    Given all events of both together, those of the first are hypergeometric (as in Fisher's exact test), so this holds for any
+    rate; the worst number of all events is looked for.
+    """
+    allowed = math.floor(limit * next_trials + 1e-9)
+    if allowed >= next_trials:
+        return 0.0
+    seen = np.arange(events + 1)
+    every = seen + allowed + 1  # so many that the next ones are just too many
+    possible = every <= trials + next_trials
+    chances = distributions.hypergeom.cdf(seen[possible], trials + next_trials, every[possible], trials)
+    return float(chances.max()) if possible.any() else 0.0
+
+
 def rows_to_settle(
     successes: int, trials: int, *, limit: float, level: float = 0.95, most: int = 10_000_000
 ) -> int | None:

@@ -13,9 +13,8 @@ import numpy as np
 
 LEAST_ROWS = 50
 MOST = 8.0  # that outputs are multiplied or divided by
-PRIOR = (
-    1.0  # standard deviation of the scale's logarithm: where a few rows are all answered rightly, no scale is too large
-)
+# Standard deviation of the scale's logarithm: where a few rows are all answered rightly, no scale is too large.
+PRIOR = 1.0
 
 
 @dataclass(frozen=True)

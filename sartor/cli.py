@@ -144,7 +144,7 @@ def audit(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Look for what ruins models in DATA: leaks, duplicates, conflicts, empty rows, personal data, columns that tell the label."""
+    """Look for what ruins models in DATA: wrong labels, leaks, duplicates, conflicts, outliers, personal data, columns that tell the label."""
     from sartor.data import audit as audits
     from sartor.data import fix as fixing
     from sartor.data import read, schema

@@ -11,7 +11,6 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +18,7 @@ import pyarrow.compute as pc
 
 from sartor import leaves
 from sartor.data import doubt, leakage, near, personal
-from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity
+from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity, numbered, shortened
 from sartor.data.doubt import Embed
 from sartor.data.split import row_keys
 
@@ -29,11 +28,8 @@ SAMPLE = 20_000  # values that a modality looks at, and texts that are searched 
 WRONG_RATE = 0.02  # of wrong labels, from which on they are a warning
 LEAST_FOR_OUTLIERS = 200  # values
 LEAST_PIECES = 12  # of a value
-LEAST_ALONE, FAR, LEAST_SPREAD = (
-    0.4,
-    4.0,
-    0.02,
-)  # share of pieces that stand nowhere else; in spreads from the median; of the spread
+LEAST_ALONE = 0.4  # share of pieces that stand nowhere else
+FAR, LEAST_SPREAD = 4.0, 0.02  # in spreads from the median; of the spread
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
 
@@ -101,15 +97,7 @@ class Labels:
 
 
 def labels_of(dataset: Dataset, target: str) -> Labels:
-    values = dataset.table.column(target).cast(pa.large_string())
-    encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(values)).combine_chunks()
-    if isinstance(encoded, pa.ChunkedArray):  # what combine_chunks gives hangs on the number of chunks
-        encoded = encoded.chunk(0)
-    names = encoded.dictionary.to_pylist()
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    if "" in names:
-        codes[codes == names.index("")] = -1
-    return Labels(codes, names)
+    return Labels(*numbered(dataset.table.column(target)))
 
 
 def _unreadable(dataset: Dataset) -> list[Finding]:
@@ -202,7 +190,7 @@ def _conflicts(dataset: Dataset, keys: np.ndarray, labels: Labels, usable: np.nd
         return []
     affected = rows[np.isin(keys[rows], torn)]
     same = rows[keys[rows] == keys[affected[0]]]
-    names = " and ".join(repr(_short(name, 40)) for name in sorted(set(labels.of(same))))
+    names = " and ".join(repr(shortened(name)) for name in sorted(set(labels.of(same))))
     return [
         Finding(
             code="audit.conflict",
@@ -391,7 +379,7 @@ def _doubtful(dataset: Dataset, labels: Labels, part: str, doubts: doubt.Doubts)
         message=f"{_rows(count)} of {len(doubts.rows):,}"
         + ("" if part == "train" else f" of {part}")
         + f" probably {_has(count)} a wrong label: {_where(dataset, worst)}, {_show(dataset, worst)}, is "
-        f"{_short(given[0], 40)!r} and reads like {_short(suggested[0], 40)!r}.",
+        f"{shortened(given[0])!r} and reads like {shortened(suggested[0])!r}.",
         advice=f"{effect} `sartor audit --to-label` writes them for a person to look at, the most doubtful first.",
         count=count,
         rows=tuple(rows.tolist()),
@@ -509,7 +497,7 @@ def _spellings(labels: Labels, usable: np.ndarray) -> list[Finding]:
             alike.append([close[0], rare])
     if not alike:
         return []
-    told = "; ".join(" and ".join(f"{_short(name, 40)!r} ({counts[name]:,})" for name in names) for names in alike[:4])
+    told = "; ".join(" and ".join(f"{shortened(name)!r} ({counts[name]:,})" for name in names) for names in alike[:4])
     odd = {name for names in alike for name in names[1:]}
     rows = np.flatnonzero(usable & np.isin(labels.codes, [i for i, name in enumerate(labels.names) if name in odd]))
     return [
@@ -615,7 +603,7 @@ def _label_in_text(dataset: Dataset, labels: Labels, learning: np.ndarray, rng: 
                     severity="error" if share > 0.9 * len(rows) else "warning",
                     message=f"The texts in {column.name!r} name their own label in {share / len(rows):.1%} of the "
                     f"rows, in {len(telling):,} of {len(counts):,} classes: {telling[example]:.1%} of the rows of "
-                    f"{_short(example, 40)!r} contain that word.",
+                    f"{shortened(example)!r} contain that word.",
                     advice="If the label was written into the text, take it out: a model learns to copy it, and "
                     "new texts have none.",
                     count=round(share),
@@ -667,18 +655,11 @@ def _show(dataset: Dataset, row: int) -> str:
     """The inputs of a row in quotes, short."""
     values = Rows(dataset.table, [column.name for column in dataset.schema.inputs], np.array([row]))[0].values()
     shown = (personal.mask(value) if isinstance(value, str) else value for value in values)
-    return " / ".join(f"“{_short(value, 80)}”" for value in shown)
-
-
-def _short(value: Any, most: int) -> str:
-    """One line without control characters: a message may end in a terminal or a log."""
-    text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(value)[: 4 * most])
-    text = " ".join(text.split())
-    return text if len(text) <= most else text[: most - 1] + "…"
+    return " / ".join(f"“{shortened(value, 80)}”" for value in shown)
 
 
 def _list(names: Iterable[str], most: int = 6) -> str:
-    told = [repr(_short(name, 40)) for name in names]
+    told = [repr(shortened(name)) for name in names]
     return ", ".join(told[:most]) + (", …" if len(told) > most else "")
 
 

@@ -6,6 +6,7 @@ says which row came from where. Splits are row numbers, never copies.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -225,3 +226,22 @@ def load_arrow(path: Path) -> pa.Table:
     """A table from an Arrow file, memory-mapped."""
     with pa.memory_map(str(path), "r") as source:
         return pa.ipc.open_file(source).read_all()
+
+
+def numbered(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
+    """A column of categories as numbers: (codes [n] int64, -1 where there is none; names, what they stand for, without blanks around)."""
+    encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(column.cast(pa.large_string()))).combine_chunks()
+    if isinstance(encoded, pa.ChunkedArray):  # what combine_chunks gives hangs on the number of chunks
+        encoded = encoded.chunk(0)
+    names = encoded.dictionary.to_pylist()
+    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
+    if "" in names:
+        codes[codes == names.index("")] = -1
+    return codes, names
+
+
+def shortened(value: Any, most: int = 40) -> str:
+    """One line without control characters, of at most so many characters: a message may end in a terminal or a log."""
+    text = "".join(" " if unicodedata.category(c)[0] in "CZ" else c for c in str(value)[: 4 * most])
+    text = " ".join(text.split())
+    return text if len(text) <= most else text[: most - 1] + "…"

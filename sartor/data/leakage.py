@@ -13,11 +13,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from sartor import leaves
 from sartor.data import doubt
-from sartor.data.dataset import PARTS, Dataset, Finding, Rows, Severity
+from sartor.data.dataset import PARTS, Dataset, Finding, Rows, Severity, numbered, shortened
 from sartor.data.split import row_keys
 
 SAMPLE = 2_000  # rows of each side whose inputs are compared
@@ -50,18 +49,30 @@ def leakage(
     codes [n]: a number per row for its label, -1 without one. usable [n bool]: rows with a label and an input.
     group: the column whose rows will be kept together, of which nothing need be proposed.
     """
-    rng = np.random.default_rng(seed)
-    train, test, judged = _sides(dataset, usable)
     rows = np.flatnonzero(usable & np.isin(dataset.part, [-1, PARTS.index("train")]))
-    found: list[Finding] = []
     if len(rows) < LEAST_ROWS:
-        return found
+        return []
     classes = any(column.kind == "label" for column in dataset.schema.targets)
-    found += _groups(dataset, codes if classes else None, rows, train, test, judged, rng, group)
-    found += _times(dataset, codes if classes else None, rows, train, test, judged, rng)
+    train, test, judged = _sides(dataset, usable)
+    scene = _Scene(dataset, codes if classes else None, rows, train, test, judged, np.random.default_rng(seed))
+    found = _groups(scene, group) + _times(scene)
     if len(train) >= LEAST_ROWS and len(test) >= LEAST_ROWS:
-        found += _shift(dataset, codes if classes else None, train, test, judged, rng)
+        found += _shift(scene)
     return found
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """What is looked at. codes: a number per row for its class [n], None where there are no classes. rows: to learn from, in any part
+    or in none; train, test: the two sides of a split that was given, and the name of the one that judges."""
+
+    dataset: Dataset
+    codes: np.ndarray | None
+    rows: np.ndarray
+    train: np.ndarray
+    test: np.ndarray
+    judged: str
+    rng: np.random.Generator
 
 
 def _sides(dataset: Dataset, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray, str]:
@@ -88,24 +99,14 @@ class _Group:
         return self.agreement > 0 or self.likeness > 0
 
 
-def _groups(
-    dataset: Dataset,
-    codes: np.ndarray | None,
-    rows: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
-    judged: str,
-    rng: np.random.Generator,
-    kept: str | None,
-) -> list[Finding]:
+def _groups(scene: _Scene, kept: str | None) -> list[Finding]:
     """The column with the strongest tie, or with a group's name, that stands on both sides or would after a split."""
-    columns = [
-        group for name in _others(dataset) if (group := _group(dataset, name, codes, rows, rng)) and _matters(group)
-    ]
+    dataset, test, judged = scene.dataset, scene.test, scene.judged
+    columns = [group for name in _others(dataset) if (group := _group(scene, name)) and _matters(group)]
     columns.sort(key=lambda group: -max(group.agreement, group.likeness))
     if len(test):
         for group in columns:
-            shared = np.intersect1d(group.values[train], group.values[test])
+            shared = np.intersect1d(group.values[scene.train], group.values[test])
             shared = shared[shared >= 0]
             leaked = test[np.isin(group.values[test], shared)]
             if len(leaked) > 0.01 * len(test):
@@ -113,7 +114,7 @@ def _groups(
         return []
     for group in columns:
         if group.tied and group.name != kept:
-            return [_group_proposal(group, rows)]
+            return [_group_proposal(group, scene.rows)]
     return []
 
 
@@ -131,7 +132,7 @@ def _group_leak(
         code="audit.group-leak",
         severity=severity,
         message=f"{len(leaked):,} of the {len(test):,} {judged} rows ({share:.1%}) share their {group.name!r} with training rows: "
-        f"{shared:,} values stand on both sides, such as {_quoted(example)}{_tie(group)}.",
+        f"{shared:,} values stand on both sides, such as {shortened(example)!r}{_tie(group)}.",
         advice=f"A score on them is too good for a new {group.name!r}. Make the parts so that each value stands in one of them, "
         f"or give one file and --group {group.name!r}.",
         count=len(leaked),
@@ -176,22 +177,20 @@ def _tie(group: _Group) -> str:
     return f"; rows of one value {' and '.join(told)}" if told else ""
 
 
-def _group(
-    dataset: Dataset, name: str, codes: np.ndarray | None, rows: np.ndarray, rng: np.random.Generator
-) -> _Group | None:
+def _group(scene: _Scene, name: str) -> _Group | None:
     """A column as groups: many values, most rows' repeated, none of them a large share; numbers with fractions and dates are none."""
-    column = dataset.table.column(name)
-    if pa.types.is_floating(column.type) or _instants(dataset, name) is not None:
+    column = scene.dataset.table.column(name)
+    if pa.types.is_floating(column.type) or _instants(scene.dataset, name) is not None:
         return None
-    values = _numbered(column)
-    mine = values[rows]
+    values, _ = numbered(column)
+    mine = values[scene.rows]
     filled = mine[mine >= 0]
     _, times = np.unique(filled, return_counts=True)
-    if len(times) < LEAST_GROUPS or times.max() > 0.2 * len(rows) or times[times > 1].sum() < 0.3 * len(rows):
+    if len(times) < LEAST_GROUPS or times.max() > 0.2 * len(mine) or times[times > 1].sum() < 0.3 * len(mine):
         return None
-    present = rows[mine >= 0]
-    agreement = 0.0 if codes is None else _agreement(values[present], codes[present], rng)
-    return _Group(name, values, agreement, _likeness(dataset, values, present, rng))
+    present = scene.rows[mine >= 0]
+    agreement = 0.0 if scene.codes is None else _agreement(values[present], scene.codes[present], scene.rng)
+    return _Group(name, values, agreement, _likeness(scene.dataset, values, present, scene.rng))
 
 
 def _agreement(values: np.ndarray, codes: np.ndarray, rng: np.random.Generator) -> float:
@@ -244,24 +243,17 @@ def _likeness(dataset: Dataset, values: np.ndarray, rows: np.ndarray, rng: np.ra
     return float(excess.mean()) if excess.mean() >= ALIKE_INPUTS and excess.mean() > SURE * error else 0.0
 
 
-def _times(
-    dataset: Dataset,
-    codes: np.ndarray | None,
-    rows: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
-    judged: str,
-    rng: np.random.Generator,
-) -> list[Finding]:
+def _times(scene: _Scene) -> list[Finding]:
     """The first column of dates by which training rows come after test rows, or by which labels or inputs drift."""
-    for name in _others(dataset):
-        instants = _instants(dataset, name)
+    train, test = scene.train, scene.test
+    for name in _others(scene.dataset):
+        instants = _instants(scene.dataset, name)
         if instants is None:
             continue
-        drift = _drift(dataset, instants, codes, rows, rng)
+        drift = _drift(scene, instants)
         if len(test) < LEAST_ROWS:
             if drift and not len(test):
-                return [_time_proposal(name, drift, len(rows))]
+                return [_time_proposal(name, drift, len(scene.rows))]
             continue
         known = test[np.isfinite(instants[test])]
         if not len(known):
@@ -270,7 +262,7 @@ def _times(
         with np.errstate(invalid="ignore"):
             late = train[instants[train] > middle]
         if len(late) > LATE * len(train):
-            return [_time_leak(name, late, train, judged, middle, drift)]
+            return [_time_leak(name, late, train, scene.judged, middle, drift)]
     return []
 
 
@@ -313,11 +305,9 @@ def _drifted(drift: dict[str, Any]) -> str:
     return f": {' and '.join(told)}" if told else ""
 
 
-def _drift(
-    dataset: Dataset, instants: np.ndarray, codes: np.ndarray | None, rows: np.ndarray, rng: np.random.Generator
-) -> dict[str, Any]:
+def _drift(scene: _Scene, instants: np.ndarray) -> dict[str, Any]:
     """What changes over fifths of time: labels, inputs; empty where nothing surely does."""
-    rows = rows[np.isfinite(instants[rows])]
+    rows = scene.rows[np.isfinite(instants[scene.rows])]
     if len(rows) < LEAST_ROWS:
         return {}
     edges = np.unique(np.quantile(instants[rows], np.arange(1, BINS) / BINS))
@@ -325,33 +315,25 @@ def _drift(
     if len(np.unique(fifth)) < 2:
         return {}
     drift: dict[str, Any] = {}
-    if (
-        codes is not None
-        and (told := _association(fifth, codes[rows]))["p"] < LEAST_P
-        and told["effect"] >= LEAST_EFFECT
-    ):
-        drift["labels"] = told
-    inputs = _told_apart(dataset, rows[fifth == fifth.min()], rows[fifth == fifth.max()], rng)
+    if scene.codes is not None:
+        labels = _association(fifth, scene.codes[rows])
+        if labels["p"] < LEAST_P and labels["effect"] >= LEAST_EFFECT:
+            drift["labels"] = labels
+    inputs = _told_apart(scene.dataset, rows[fifth == fifth.min()], rows[fifth == fifth.max()], scene.rng)
     if inputs and inputs["low"] >= LEAST_AUC:
         drift["inputs"] = inputs
     return drift
 
 
-def _shift(
-    dataset: Dataset,
-    codes: np.ndarray | None,
-    train: np.ndarray,
-    test: np.ndarray,
-    judged: str,
-    rng: np.random.Generator,
-) -> list[Finding]:
+def _shift(scene: _Scene) -> list[Finding]:
     """How the part that judges differs from the one that is learned from: labels, inputs, languages."""
+    dataset, train, test, judged = scene.dataset, scene.train, scene.test, scene.judged
     told: list[str] = []
     strong = False
     details: dict[str, Any] = {"part": judged}
-    if codes is not None:
+    if scene.codes is not None:
         side = np.repeat([0, 1], [len(train), len(test)])
-        both = codes[np.concatenate([train, test])]
+        both = scene.codes[np.concatenate([train, test])]
         labels = _association(side, both)
         if labels["p"] < LEAST_P and labels["effect"] >= LEAST_EFFECT:
             code, before, after = _most_moved(side, both)
@@ -359,16 +341,16 @@ def _shift(
                 int(np.concatenate([train, test])[np.flatnonzero(both == code)[0]])
             ].as_py()
             details["labels"] = labels
-            told.append(f"{_quoted(name)} is {before:.1%} of train and {after:.1%} of {judged}")
+            told.append(f"{shortened(name)!r} is {before:.1%} of train and {after:.1%} of {judged}")
             strong |= labels["effect"] >= STRONG_EFFECT
-    inputs = _told_apart(dataset, train, test, rng)
+    inputs = _told_apart(dataset, train, test, scene.rng)
     if inputs and inputs["low"] >= LEAST_AUC:
         details["inputs"] = inputs
         told.append(
             f"a model tells their texts apart with an AUC of {inputs['auc']:.2f} (at least {inputs['low']:.2f}; 0.5 is chance)"
         )
         strong |= inputs["low"] >= STRONG_AUC
-    for column, languages in _languages(dataset, train, test, rng).items():
+    for column, languages in _languages(dataset, train, test, scene.rng).items():
         details.setdefault("languages", {})[column] = languages
         told.append(
             f"{languages['language']} is {languages['train']:.1%} of {column!r} in train and {languages['judged']:.1%} in {judged}"
@@ -485,17 +467,6 @@ def _others(dataset: Dataset) -> list[str]:
     ]
 
 
-def _numbered(column: pa.ChunkedArray) -> np.ndarray:
-    """A number per value [n] int64; -1 where there is none."""
-    encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(column.cast(pa.large_string()))).combine_chunks()
-    encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
-    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
-    empty = encoded.dictionary.to_pylist()
-    if "" in empty:
-        codes[codes == empty.index("")] = -1
-    return np.asarray(codes)
-
-
 def _instants(dataset: Dataset, name: str) -> np.ndarray | None:
     """Seconds since 1970 [n], NaN without one, of a column of dates; None if it is another kind of column.
 
@@ -536,8 +507,3 @@ def _instant(value: str | None) -> float:
         return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
     except ValueError:
         return float("nan")
-
-
-def _quoted(value: Any) -> str:
-    text = " ".join(str(value).split())
-    return repr(text if len(text) <= 40 else text[:39] + "…")

@@ -1,6 +1,6 @@
 """Splits: the parts that were given, and those that are missing made from them by a rule that is told in words.
 
-Rows that are the same to a reader never stand on both sides of a split that is made here. Parts that were given are not
+Rows that are the same to a reader, or nearly, never stand on both sides of a split that is made here. Parts that were given are not
 touched: test rows that also stand in the training part stay, and are named in `Splits.leaked`.
 """
 
@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from sartor import leaves
 from sartor.bounds import level_of_look
+from sartor.data import near
 from sartor.data.dataset import Dataset, Finding, Splits
 from sartor.errors import InputError
 
@@ -25,6 +26,7 @@ LEAST_TO_CALIBRATE = 1_000
 OF_PROBABILITIES = ("log_loss", "calibration_error")  # measures that hang on how sure a model says it is
 VALID_SHARE, LEAST_VALID, MOST_VALID = 0.13, 200, 2_000
 POWER = 0.9
+MOST_ALIKE = 0.01  # of the rows: larger groups of nearly the same ones are templates, which would leave a part without the others
 
 
 def split(
@@ -59,12 +61,16 @@ def split(
         raise InputError("split.too-few", count=len(pool), part="training", least=LEAST_ROWS)
 
     keys = row_keys(dataset)
-    units = _units(dataset, keys, group)
+    made = {"test", "valid"} - set(given) or (calibrate and "calib" not in given)
+    alike = near.groups(dataset, keep, keys) if made else []
+    units = _units(dataset, keys, group, [rows for rows in alike if len(rows) <= max(2, MOST_ALIKE * len(keep))])
     codes = _codes(dataset, target)
     rng = _rng(dataset.fingerprint, seed)
     empty = np.empty(0, dtype=np.int64)
     rules = [_given_rule(given)] if given else []
-    together = "duplicates kept together" + (f", as are rows with the same {group!r}" if group else "")
+    together = "duplicates and near-duplicates kept together" + (
+        f", as are rows with the same {group!r}" if group else ""
+    )
 
     if "test" in given:
         test, train = given["test"], pool
@@ -165,24 +171,27 @@ def row_keys(dataset: Dataset) -> np.ndarray:
     return keys
 
 
-def _units(dataset: Dataset, keys: np.ndarray, group: str | None) -> np.ndarray:
-    """A number per row [n]: rows with the same one stay together, linked by duplicates, by groups or by both."""
-    # A blank row is nobody's duplicate.
-    alone = np.where(keys >= 0, keys, keys.max(initial=0) + 1 + np.arange(len(keys)))
-    if group is None:
-        return np.asarray(alone, dtype=np.int64)
+def _units(dataset: Dataset, keys: np.ndarray, group: str | None, alike: Sequence[np.ndarray]) -> np.ndarray:
+    """A number per row [n]: rows with the same one stay together, linked by duplicates, by likeness or by groups."""
     from scipy.sparse import coo_array
     from scipy.sparse.csgraph import connected_components
 
+    # A blank row is nobody's duplicate.
+    alone = np.where(keys >= 0, keys, keys.max(initial=0) + 1 + np.arange(len(keys)))
     _, by_key = np.unique(alone, return_inverse=True)
-    values = dataset.table.column(group).cast(pa.large_string()).to_pylist()
-    numbers: dict[str | None, int] = {}
-    by_group = np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
     count = int(by_key.max(initial=-1)) + 1
-    links = coo_array(
-        (np.ones(len(keys), dtype=bool), (by_key, count + by_group)), shape=(count + len(numbers), count + len(numbers))
-    )
-    return np.asarray(connected_components(links, directed=False)[1][by_key], dtype=np.int64)
+    links = [(by_key[rows[:-1]], by_key[rows[1:]]) for rows in alike]
+    if group is not None:
+        values = dataset.table.column(group).cast(pa.large_string()).to_pylist()
+        numbers: dict[str | None, int] = {}
+        by_group = np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
+        links.append((by_key, count + by_group))
+        count += len(numbers)
+    if not links:
+        return np.asarray(by_key, dtype=np.int64)
+    ends = tuple(np.concatenate(side) for side in zip(*links, strict=True))
+    graph = coo_array((np.ones(len(ends[0]), dtype=bool), ends), shape=(count, count))
+    return np.asarray(connected_components(graph, directed=False)[1][by_key], dtype=np.int64)
 
 
 def _codes(dataset: Dataset, target: str) -> np.ndarray:

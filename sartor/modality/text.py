@@ -364,6 +364,9 @@ def key(value: Any) -> str:
 
 PIECE, DENSE_PIECE = 4, 2  # characters of a shingle; of scripts without spaces
 RARE_CHARACTERS = 1_000
+DENSE = "\u3040-\u9fff\uac00-\ud7af"  # scripts without spaces between words
+SCRIPTS = re.compile(f"(?P<dense>[{DENSE}]+)|[^{DENSE}]+")
+ADDRESS = re.compile(r"[\w.+-]{1,64}@[\w.-]{1,255}|https?://[!-~]{1,2000}", re.ASCII)
 MOST_READ = 10_000_000  # characters of all texts together; of more, `features` are of words alone
 LEAST_PIECES = 12  # shorter texts are the same or they are not
 
@@ -402,9 +405,7 @@ def _dense(text: str) -> bool:
     """Whether most of a text is in a script without spaces between words."""
     if text.isascii():
         return False
-    return 3 * sum("\u3040" <= character <= "\u9fff" or "\uac00" <= character <= "\ud7af" for character in text) > len(
-        text
-    )
+    return 3 * sum(len(run[0]) for run in SCRIPTS.finditer(text) if run["dense"]) > len(text)
 
 
 def _pieces(text: str, length: int) -> set[str]:
@@ -426,20 +427,28 @@ def _shingles(points: np.ndarray, length: int) -> np.ndarray:
 def rarity(values: Sequence[Any]) -> tuple[np.ndarray, np.ndarray]:
     """(the share of its pieces that no other value has [n], how many different pieces it has [n]).
 
-    Pieces are four characters; in scripts without spaces between words one and two. Every digit counts as the same. Of each value
-    at most RARE_CHARACTERS are read.
+    Pieces are four characters; where a script without spaces between words is written, one and two. Every digit counts as the same, and so does every
+    address of mail or of a page: that nobody else has it says nothing of a message. Of each value at most RARE_CHARACTERS are read.
     """
     found = []
     for value in values:
         text = " ".join(unicodedata.normalize("NFKC", (value or "")[:RARE_CHARACTERS]).lower().split())
-        points = np.frombuffer(re.sub(r"\d", "0", text).encode("utf-32-le", "replace"), dtype="<u4")
-        hashed = np.concatenate([_shingles(points, length) for length in ((1, 2) if _dense(text) else (4,))])
-        found.append(np.unique(hashed >> np.uint64(64 - ngrams.BITS)).astype(np.uint32))
+        text = re.sub(r"\d", "0", ADDRESS.sub("@", text))
+        found.append(np.unique(np.concatenate(_rare_pieces(text)) >> np.uint64(64 - ngrams.BITS)).astype(np.uint32))
     times = np.zeros(1 << ngrams.BITS, dtype=np.int32)
     for pieces in found:
         times[pieces] += 1
     alone = np.array([(times[pieces] == 1).mean() if len(pieces) else 0.0 for pieces in found])
     return alone, np.array([len(pieces) for pieces in found])
+
+
+def _rare_pieces(text: str) -> list[np.ndarray]:
+    """Hashes of what a text is made of, each script cut in its own way."""
+    found = [np.empty(0, dtype=np.uint64)]
+    for run in SCRIPTS.finditer(text):
+        points = np.frombuffer(run[0].encode("utf-32-le", "replace"), dtype="<u4")
+        found += [_shingles(points, length) for length in ((1, 2) if run["dense"] else (4,))]
+    return found
 
 
 def features(values: Sequence[Any], seen: int) -> Any:

@@ -35,6 +35,22 @@ def test_what_is_promised_at_the_threshold_is_seldom_broken():
     assert broken <= 0.08 * promised
 
 
+@pytest.mark.parametrize(("limit", "coverage"), [(0.9, 0.7), (0.93, 0.6)])
+def test_the_next_rows_seldom_break_the_promise_however_hard_it_is(limit, coverage):
+    """Each half of the same answers in its turn: what one half is lucky with the other lacks."""
+    rng = np.random.default_rng(5)
+    probabilities, right = drawn(rng, 1200)
+    broken = 0
+    for _ in range(100):
+        order = rng.permutation(1200)
+        one, other = order[:600], order[600:]
+        chosen = choose(probabilities[one], right[one], limits=[(limit, coverage)], test_rows=600)
+        if chosen.controlled:
+            answered = probabilities[other] >= chosen.below
+            broken += right[other][answered].mean() < limit or answered.mean() < coverage
+    assert broken <= 8
+
+
 def test_the_threshold_is_the_one_that_is_likeliest_to_be_proven():
     rng = np.random.default_rng(1)
     probabilities, right = drawn(rng, 2000)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from sartor.data.audit import audit
@@ -226,6 +227,28 @@ def test_a_text_made_of_what_no_other_has_is_an_outlier_and_a_repeated_one_is_co
 def test_digits_do_not_make_a_text_unlike_others(path: Path) -> None:
     rows = [*clean_rows(20), ["where is my delivery 4711 0815 2342 1138 9001 7777 3141 5926 5358", "parcel"]]
     assert "audit.outlier" not in found(read(write(path, rows)))
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        " please answer to jonathan.quetzalcoatl@wxyz-vbnm.example",
+        " see https://example.com/qzvxk/wjrbt?ghnqp=zzxkv",
+    ],
+)
+def test_an_address_does_not_make_a_text_unlike_others(path: Path, more: str) -> None:
+    rows = clean_rows(20)
+    assert "audit.outlier" not in found(read(write(path, [*rows, [rows[0][0] + more, rows[0][1]]])))
+
+
+def test_a_foreign_word_does_not_make_a_chinese_text_unlike_others(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [
+        ["".join(rng.choice(list("我的订单什么时候能到请问可以退款吗谢谢"), 14)), ["包裹", "退款"][i % 2]]
+        for i in range(240)
+    ]
+    assert "audit.outlier" not in found(read(write(path, [*rows, ["我的订单package什么时候能到", "包裹"]])))
+    assert found(read(write(path, [*rows, ["苟利國家生死以豈因禍福避趨之", "包裹"]])))["audit.outlier"].rows == (240,)
 
 
 def test_a_label_that_the_other_rows_contradict_is_named_with_a_better_one(path: Path) -> None:

@@ -131,3 +131,39 @@ def test_the_paired_difference_is_missed_as_seldom_as_promised(truth, alike):
     drawn = rng.multinomial(400, shares, size=2000)
     lows = [bounds.paired_difference(int(gained), int(lost), 400).low for gained, lost, _ in drawn]
     assert np.mean(np.array(lows) > truth) <= 0.062  # 5 %, and three standard errors of 2,000 draws
+
+
+@pytest.mark.parametrize(("number", "next_trials", "share"), [(60, 40, 0.7), (200, 300, 0.9), (50, 50, 0.5)])
+def test_the_rank_that_keeps_a_share_is_the_smallest_that_does(number, next_trials, share):
+    rank = bounds.rank_that_keeps(share, number, next_trials, risk=0.1)
+    rng = np.random.default_rng(0)
+
+    def missed(rank):
+        edges = np.sort(rng.random((20_000, number)), axis=1)[:, number - rank]
+        reached = (rng.random((20_000, next_trials)) >= edges[:, None]).mean(axis=1)
+        return (reached < share).mean()
+
+    assert missed(rank) <= 0.1 + 0.006
+    assert missed(rank - 1) >= 0.1 - 0.006
+
+
+def test_where_no_rank_keeps_a_share_surely_all_are_taken():
+    assert bounds.rank_that_keeps(1.0, 50, 50, risk=0.01) == 50
+
+
+@pytest.mark.parametrize(
+    ("events", "trials", "next_trials", "limit"), [(0, 6, 5, 0.2), (1, 8, 8, 0.25), (2, 12, 6, 0.1)]
+)
+def test_the_risk_of_the_next_trials_is_that_of_every_way_to_deal_out_the_events(events, trials, next_trials, limit):
+    together = trials + next_trials
+    worst = 0.0
+    for every in range(together + 1):
+        # All events of both, dealt out at random: those of the first trials are few, and yet the next ones have too many.
+        for few in range(events + 1):
+            chance = stats.hypergeom.cdf(min(few, every - int(limit * next_trials) - 1), together, every, trials)
+            worst = max(worst, chance if every > limit * next_trials else 0.0)
+    assert bounds.risk_of_next(events, trials, next_trials=next_trials, limit=limit) == pytest.approx(worst)
+
+
+def test_no_risk_where_all_of_the_next_trials_are_allowed():
+    assert bounds.risk_of_next(5, 10, next_trials=10, limit=1.0) == 0.0

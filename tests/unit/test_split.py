@@ -87,6 +87,27 @@ def test_duplicates_never_stand_on_both_sides() -> None:
     assert abs(len(splits.test) - 180) <= 20
 
 
+def words(rng: np.random.Generator, count: int) -> str:
+    return " ".join("".join(rng.choice(list("abcdefghijklmnopqrstuvwxyz"), 5)) for _ in range(count))
+
+
+def test_near_duplicates_never_stand_on_both_sides_but_a_template_may() -> None:
+    rng = np.random.default_rng(0)
+    ones = [words(rng, 12) for _ in range(400)]
+    template = words(rng, 30)
+    texts = [
+        *(text + end for text in ones for end in ("", " again")),
+        *(f"{template} {words(rng, 1)}" for _ in range(200)),
+    ]
+    splits = make(dataset(texts, [f"class {i % 4}" for i in range(1000)]))
+    origin = np.repeat(np.arange(400), 2)
+    sides = [set(origin[rows[rows < 800]].tolist()) for rows in (splits.train, splits.valid, splits.test)]
+    assert apart(sides)
+    # All of a template in one part would leave the others without it.
+    assert min((rows >= 800).sum() for rows in (splits.train, splits.valid, splits.test)) >= 20
+    assert "near-duplicates" in splits.rule
+
+
 def test_groups_never_cross_and_duplicates_tie_groups_together() -> None:
     texts, labels = numbered(1200)
     group = [f"customer {i // 10}" for i in range(1200)]
