@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from dataclasses import dataclass
+from typing import Any
 
 
 def die_with_parent() -> None:
@@ -20,6 +22,33 @@ def die_with_parent() -> None:
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
     if os.getppid() != parent:  # it died in between
         os.kill(os.getpid(), signal.SIGKILL)
+
+
+@dataclass
+class Stop:
+    """What SIGTERM asks of this process: to end at once, or at the next boundary where the work of the moment minds that.
+
+    minded: set by work that looks at `asked` often, and then calls `end`. A second signal ends it all the same.
+    """
+
+    minded: bool = False
+    asked: bool = False
+
+    def __call__(self, number: int = signal.SIGTERM, frame: Any = None) -> None:
+        if self.minded and not self.asked:
+            self.asked = True
+        else:
+            self.end()
+
+    def end(self) -> None:
+        """Ends the process as the signal does, so that whoever started it sees what it was."""
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def listen(self) -> None:
+        """From here on. Ctrl-C goes to the whole group of a terminal, and the parent says what it means."""
+        signal.signal(signal.SIGTERM, self)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 if __name__ == "__main__":

@@ -23,6 +23,7 @@ import numpy as np
 from sartor import bundle as bundles
 from sartor import leaves
 from sartor.bundle import Bundle
+from sartor.child import Stop
 from sartor.data import store
 from sartor.data.dataset import Dataset, Examples, Splits
 from sartor.errors import SartorError
@@ -30,6 +31,7 @@ from sartor.events import Events, event, silent
 from sartor.plan import Plan, keys
 
 MOST_ATTEMPTS = 3  # of a child that is killed
+GRACE_S = 30.0  # for a child that was told to stop: it ends a training step and writes a checkpoint
 
 
 @dataclass
@@ -45,6 +47,7 @@ class Context:
     checkpoints: Path = Path()
     events: Events = silent
     pieces: int = 1  # that a batch is done in, where a whole one was too much for the memory
+    stop: Stop = field(default_factory=Stop)
     notes: dict[str, Any] = field(default_factory=dict)
     _examples: dict[str, Examples] = field(default_factory=dict)
 
@@ -120,12 +123,19 @@ def follow(
     return bundles.load(cache / names[-1])
 
 
-def run_steps(job: dict[str, Any], events: Events) -> None:
+def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> None:
     """The child's work: every step from `first` on, each prefix written whole into the cache."""
     dataset, splits = store.load(Path(job["data"]))
     plan, cache = Plan.from_dict(job["plan"]), Path(job["cache"])
     ctx = Context(
-        dataset, splits, job["inputs"], job["targets"], job["seed"], events=events, pieces=job.get("pieces", 1)
+        dataset,
+        splits,
+        job["inputs"],
+        job["targets"],
+        job["seed"],
+        events=events,
+        pieces=job.get("pieces", 1),
+        stop=stop or Stop(),
     )
     before = bundles.load(cache / job["keys"][job["first"] - 1]) if job["first"] else None
     for move, name in list(zip(plan.moves, job["keys"], strict=True))[job["first"] :]:
@@ -153,6 +163,8 @@ def child_main(job_file: str) -> int:
     """Entry of the child process: events go to standard output, one JSON object a line."""
     import torch
 
+    stop = Stop()
+    stop.listen()
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
@@ -166,7 +178,7 @@ def child_main(job_file: str) -> int:
         print(json.dumps(item, ensure_ascii=False, default=str), flush=True)
 
     try:
-        run_steps(job, emit)
+        run_steps(job, emit, stop)
     except SartorError as error:
         emit(event("log", level="error", code=error.code, message=str(error)))
         return error.exit_code
@@ -218,7 +230,11 @@ def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: floa
             return child.wait(), max(0, last - 1)
         except BaseException:
             child.terminate()
-            child.wait()
+            try:
+                child.wait(GRACE_S)
+            finally:  # a second signal, or too long
+                child.kill()
+                child.wait()
             raise
         finally:
             if watchdog is not None:

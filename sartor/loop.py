@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from sartor.child import Stop
 from sartor.data.batch import batches
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
@@ -78,14 +79,15 @@ def train(
     save_every_s: float = 15.0,
     events: Events = silent,
     pieces: int = 1,
+    stop: Stop | None = None,
     stage: str = "train",
 ) -> Outcome:
     """Trains in place and leaves the model with the weights of its best epoch.
 
     objective: positions [B] -> the mean loss of these examples. lengths: units of each example [n]. validate: runs the
     model on the validation examples and returns {"valid": score, higher is better, …}. checkpoints: a folder of this run alone;
-    the newest whole checkpoint in it is resumed. pieces: that a batch is done in at least, each with a part of its rows. Saving depends on
-    the clock; what is computed never does.
+    the newest whole checkpoint in it is resumed. pieces: that a batch is done in at least, each with a part of its rows. stop: asked to stop, the
+    run saves after the step that it is in, and ends the process. Saving depends on the clock; what is computed never does.
     Raises: SartorError `train.not-finite` and `train.diverged` when lower rates did not help either, `train.out-of-memory` when one
     row does not fit; no step is taken with a loss or a gradient that is not finite.
     """
@@ -124,6 +126,8 @@ def train(
             events(event("log", level="warning", code="train.unsaved", message=message))
         last_save = time.monotonic()
 
+    stop = stop or Stop()
+    stop.minded = True
     while int(place["epoch"]) < schedule.epochs:
         epoch = int(place["epoch"])
         if int(place["batch"]) == 0:
@@ -164,8 +168,10 @@ def train(
                     )
                 )
                 last_word = now
-            if now - last_save >= save_every_s:
+            if now - last_save >= save_every_s or stop.asked:
                 save(STEP)
+            if stop.asked:
+                stop.end()
         if trouble is not None:
             optimiser.zero_grad(set_to_none=True)
             back = _newest(checkpoints, identity, kinds=(EPOCH,))
@@ -200,6 +206,9 @@ def train(
         rows_since, since = 0, time.monotonic()
         if epoch - int(place["best_epoch"]) >= schedule.patience:
             break
+    stop.minded = False
+    if stop.asked:  # since the last step
+        stop.end()
     model.load_state_dict(best)
     model.eval()
     return Outcome(int(place["best_epoch"]) + 1, float(place["best_score"]), curve)

@@ -142,6 +142,7 @@ def run(
             bf16=bf16,
         ),
         pieces=ctx.pieces,
+        stop=ctx.stop,
         validate=validate,
         checkpoints=ctx.checkpoints,
         seed=ctx.seed,

@@ -112,6 +112,29 @@ def test_another_seed_gives_other_weights(built, tmp_path):
     assert one != two
 
 
+def test_a_build_that_is_stopped_saves_at_the_next_step_and_goes_on_from_there(built, tmp_path):
+    _, _, settings = built
+    moves = [*PLANS["tuned"][:2], Move("train", {"epochs": 3})]
+    plan = Plan("tuned for longer", tuple(moves))
+    whole = follow.follow(plan, **settings)
+    heard = []
+
+    def listen(item):
+        heard.append(item)
+        if item["event"] == "epoch" and not any(one.get("status") == "resumed" for one in heard):
+            raise KeyboardInterrupt  # what Ctrl-C and SIGTERM are to the parent
+
+    settings = settings | {"cache": tmp_path / "other", "events": listen}
+    with pytest.raises(KeyboardInterrupt):
+        follow.follow(plan, **settings)
+    assert not [child for child in psutil.Process().children() if "sartor.child" in " ".join(child.cmdline())]
+    again = follow.follow(plan, **settings)
+    resumed = [item for item in heard if item.get("status") == "resumed"]
+    assert [item["checkpoint"].split("-")[0] for item in resumed] == ["step"]  # not where an epoch began
+    one, other = (b.manifest["files"]["model.safetensors"]["sha256"] for b in (whole, again))
+    assert one == other
+
+
 @pytest.mark.parametrize("times", [1, 3])
 def test_a_worker_that_is_killed_goes_on_with_smaller_pieces_or_is_given_up(built, tmp_path, times):
     """As the kernel does when memory runs out."""
