@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-serve bench-verdict bench-audit bench-growth bench-labels clean
+.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-faults bench-serve bench-verdict bench-verify bench-audit bench-growth bench-labels clean
 
 install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -29,14 +29,26 @@ bench-training: install  ## fine-tuning rows/s beside the Trainer of transformer
 	$(BIN)/pip install --quiet --constraint constraints.txt accelerate
 	$(BIN)/python -m bench.training --data $(DATA)
 
-bench-kill: install  ## kill -9 at ten instants of a build, against an undisturbed one
+bench-kill: install  ## kill -9 at ten and at a hundred instants of a build, against an undisturbed one
 	$(BIN)/python -m bench.kill
+	$(BIN)/python -m bench.kill --kills 100
+
+bench-faults: install  ## every fault that is injected: trials, how many passed, the worst figure
+	$(BIN)/python -m bench.faults
 
 bench-serve: demo  ## the server of the demo's bundle against its predictor called directly
 	$(BIN)/python -m bench.serve runs/support
 
-bench-verdict: demo  ## how often a verdict is wrong with the truth exactly at the limit
-	$(BIN)/python -m bench.verdict --bundle runs/support
+# The bundles that the newest bench-quality built, beside the demo's.
+BUNDLES = runs/support $(patsubst %/report.json,%,$(filter-out %same-file% ,$(wildcard bench/out/quality/*-$(shell ls -t bench/out/quality 2>/dev/null | head -1 | sed 's/.*-//')/report.json)))
+
+bench-verdict: demo  ## how often a verdict is wrong with the truth exactly at the limit; after bench-quality
+	$(BIN)/python -m bench.verdict $(addprefix --bundle ,$(BUNDLES))
+
+bench-verify: demo  ## sartor verify of finished bundles, on the whole install and on the light one; after bench-quality
+	$(PYTHON) -m venv .venv-light
+	.venv-light/bin/pip install --quiet --constraint constraints.txt .
+	$(BIN)/python -m bench.verify --light .venv-light/bin/python $(BUNDLES)
 
 bench-audit: install  ## faults planted into real data: what the audit finds of them, and its speed
 	$(BIN)/python -m bench.audit --data $(DATA)

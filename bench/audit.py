@@ -202,10 +202,22 @@ def _moved(rows: list[tuple[str, str]], rng: random.Random, *, fault: bool) -> t
     return {"train": made[:1200], "test": made[1200:]}, ["text", "label"]
 
 
+def _telling(rows: list[tuple[str, str]], rng: random.Random, *, fault: bool) -> tuple[dict[str, list[Any]], list[str]]:
+    """A column that was filled in after the label was known, one time in two hundred wrongly; without the fault it means nothing."""
+    queues = {label: f"Q{place}" for place, label in enumerate(sorted({label for _, label in rows}))}
+    every = list(queues.values())
+    made = [
+        [text, queues[label] if fault and rng.random() > 0.005 else rng.choice(every), label]
+        for text, label in rows[:1600]
+    ]
+    return {"train": made[:1200], "test": made[1200:]}, ["text", "queue", "label"]
+
+
 WHOLE: dict[str, tuple[str, Callable[..., Any]]] = {
     "a group on both sides": ("audit.group-leak", _numbered),
     "training on the future": ("audit.time-leak", _dated),
     "test unlike train": ("audit.shift", _moved),
+    "a column that gives the label away": ("audit.gives-away", _telling),
 }
 
 

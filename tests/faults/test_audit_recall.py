@@ -69,10 +69,12 @@ def rows_of(findings, codes):
 
 
 @pytest.mark.parametrize("kind", list(CODES))
-def test_planted_faults_are_found(audited, kind):
+def test_planted_faults_are_found(audited, kind, record_property):
     planted, _, findings = audited
     wanted = planted.places[kind]
     found = wanted & rows_of(findings, CODES[kind])
+    record_property("trials", len(wanted))
+    record_property("passed", len(found))
     assert len(found) >= (0.95 if kind not in ("near", "near leak") else 0.8) * len(wanted), sorted(wanted - found)
 
 

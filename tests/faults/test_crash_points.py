@@ -68,11 +68,12 @@ def points(work, *, writers=("save_file", "write_text", "copyfile")):
     ]
 
 
-def test_training_killed_at_any_point_of_a_save_resumes_from_the_newest_whole_checkpoint(tmp_path):
+def test_training_killed_at_any_point_of_a_save_resumes_from_the_newest_whole_checkpoint(tmp_path, record_property):
     pytest.importorskip("torch")
     expected = train(tmp_path / "whole")
     tried = points(lambda: train(tmp_path / "counted"))
     assert len(tried) > 100
+    record_property("trials", len(tried))
     for at, torn in tried:
         folder = tmp_path / f"{at}-{torn}"
         with kill(at, torn=torn) as state:
@@ -109,7 +110,7 @@ def held(target):
 
 
 @pytest.mark.parametrize("before", [None, "old"])
-def test_a_bundle_killed_at_any_point_of_its_writing_is_whole_or_absent(tmp_path, before):
+def test_a_bundle_killed_at_any_point_of_its_writing_is_whole_or_absent(tmp_path, before, record_property):
     def fresh(folder):
         folder.mkdir()
         if before is not None:
@@ -117,7 +118,9 @@ def test_a_bundle_killed_at_any_point_of_its_writing_is_whole_or_absent(tmp_path
         return folder / "bundle"
 
     counted = fresh(tmp_path / "counted")
-    for at, torn in points(lambda: write(counted, "new")):
+    tried = points(lambda: write(counted, "new"))
+    record_property("trials", len(tried))
+    for at, torn in tried:
         target = fresh(tmp_path / f"{at}-{torn}")
         with kill(at, torn=torn):
             write(target, "new")
@@ -129,7 +132,7 @@ def test_a_bundle_killed_at_any_point_of_its_writing_is_whole_or_absent(tmp_path
 
 
 @pytest.mark.parametrize("before", [None, "old"])
-def test_a_bundle_killed_at_any_point_of_its_placing_is_whole_or_absent(tmp_path, before):
+def test_a_bundle_killed_at_any_point_of_its_placing_is_whole_or_absent(tmp_path, before, record_property):
     write(tmp_path / "source", "new")
 
     def fresh(folder):
@@ -141,7 +144,9 @@ def test_a_bundle_killed_at_any_point_of_its_placing_is_whole_or_absent(tmp_path
         return folder
 
     counted = fresh(tmp_path / "counted")
-    for at, torn in points(lambda: bundles.place(tmp_path / "source", counted)):
+    tried = points(lambda: bundles.place(tmp_path / "source", counted))
+    record_property("trials", len(tried))
+    for at, torn in tried:
         target = fresh(tmp_path / f"{at}-{torn}")
         with kill(at, torn=torn):
             bundles.place(tmp_path / "source", target)
@@ -150,13 +155,14 @@ def test_a_bundle_killed_at_any_point_of_its_placing_is_whole_or_absent(tmp_path
         assert held(target) == "new"
 
 
-def test_a_journal_killed_at_any_sync_knows_all_that_was_acted_on(tmp_path):
+def test_a_journal_killed_at_any_sync_knows_all_that_was_acted_on(tmp_path, record_property):
     def work(path, acted):
         journal = Journal(path)
         for number in range(6):
             acted.append(journal.once(f"key {number}", lambda number=number: number))
         journal.close()
 
+    record_property("trials", 9)
     for at in range(9):
         acted = []
         path = tmp_path / f"{at}" / "journal.jsonl"

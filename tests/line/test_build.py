@@ -111,9 +111,11 @@ def test_the_same_command_again_decides_nothing_and_judges_nothing_twice(built, 
     assert bundles.load(out).digest == before
 
 
-def test_killed_at_any_instant_the_same_command_ends_with_the_same_bits(built, opinions_csv, tmp_path):
+def test_killed_at_any_instant_the_same_command_ends_with_the_same_bits(built, opinions_csv, tmp_path, record_property):
     out = tmp_path / "killed"
-    for seconds in (0.7, 2.0, 4.0, 6.0):
+    instants = (0.7, 2.0, 4.0, 6.0)
+    record_property("trials", len(instants))
+    for seconds in instants:
         child = subprocess.Popen(
             command(*build_arguments(opinions_csv, out)), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import numpy as np
 import psutil
@@ -162,6 +163,25 @@ def test_a_worker_that_is_killed_goes_on_with_smaller_pieces_or_is_given_up(buil
     assert [message.rsplit(", ", 1)[1] for message in told] == ["each batch in 2 pieces", "each batch in 4 pieces"][
         :times
     ]
+
+
+def test_a_worker_that_hangs_is_ended_when_its_time_is_over(built, tmp_path):
+    _, _, settings = built
+    stopped = []
+
+    def listen(item):
+        if item["event"] == "step" and item.get("step") == "train" and item["status"] == "start":
+            stopped.extend(psutil.Process().children())
+            for child in stopped:
+                child.suspend()
+
+    settings = settings | {"cache": tmp_path / "other", "events": listen, "timeout_s": 20.0}
+    began = time.monotonic()
+    with pytest.raises(SartorError, match="the time that was left"):
+        follow.follow(Plan("tuned", tuple(PLANS["tuned"][:3])), **settings)
+    assert stopped
+    assert time.monotonic() - began < 60  # not for ever
+    assert not any(child.is_running() for child in stopped)
 
 
 def test_bundle_of_an_encoder_opens_in_transformers(built):
