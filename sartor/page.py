@@ -1559,6 +1559,23 @@ def _calibrated(chosen: Record) -> Html | None:
     return _h("p", _t(f"reliability.calibrated.{part}", **facts))
 
 
+def _abstains(chosen: Record) -> Html | None:
+    """From which probability on it answers, and whether calibration rows vouch for what was asked of it."""
+    told = chosen.get("abstains")
+    if not isinstance(told, Mapping):
+        return None
+    below, rows, coverage, accuracy = (_number(told, name) for name in ("below", "rows", "coverage", "accuracy"))
+    if below is None or rows is None or coverage is None or accuracy is None:
+        return None
+    facts = {
+        "below": f"{below:.4f}",
+        "rows": f"{rows:,.0f}",
+        "coverage": _percent(coverage),
+        "accuracy": _percent(accuracy),
+    }
+    return _h("p", _t("abstains.sure" if told.get("controlled") is True else "abstains.unsure", **facts))
+
+
 def _reliability_of(bins: Sequence[Record], report: Record) -> Html | None:
     """Whether a stated probability of 0.8 is right in 8 of 10 cases."""
     known = []
@@ -1598,6 +1615,7 @@ def _reliability_of(bins: Sequence[Record], report: Record) -> Html | None:
         _h("p", _t("reliability.meaning", points=f"{100 * error:.1f}")),
         _h("p", words) if abs(lean) >= 0.01 else _h("p", _t("reliability.fair")),
         _calibrated(_chosen(report)),
+        _abstains(_chosen(report)),
         _h("p", _t("reliability.note"), class_="soft small"),
         class_="aside",
     )
@@ -2155,6 +2173,10 @@ TEXT: dict[str, dict[str, str]] = {
         "there from {before} to {after}.",
         "reliability.calibrated.valid": "Its outputs were divided by {temperature}, fitted on {rows} validation rows: log loss "
         "there from {before} to {after}.",
+        "abstains.sure": "It answers from a probability of {below} on: on {rows} calibration rows it answered {coverage}, and {accuracy} of "
+        "that rightly; these rows vouch for what was asked.",
+        "abstains.unsure": "It answers from a probability of {below} on: on {rows} calibration rows it answered {coverage}, and {accuracy} of "
+        "that rightly. No threshold was sure to keep what was asked; this one is the likeliest to.",
         "reliability.note": "On the dashed line, stated equals observed. The orange part is the gap between them; "
         "the thick edge is what was observed.",
         "mistake.note": "Test rows that were answered wrongly with the greatest confidence. Some may be labelled "
@@ -2414,6 +2436,8 @@ TEXT: dict[str, dict[str, str]] = {
         "reliability.fair": "总体既不过于自信，也不过于谨慎。",
         "reliability.calibrated.calib": "它的输出除以了 {temperature}，由 {rows} 行校准数据得出：其上的对数损失从 {before} 变为 {after}。",
         "reliability.calibrated.valid": "它的输出除以了 {temperature}，由 {rows} 行验证数据得出：其上的对数损失从 {before} 变为 {after}。",
+        "abstains.sure": "概率达到 {below} 时它才作答：在 {rows} 行校准数据上，它回答了 {coverage}，其中 {accuracy} 答对；这些行足以保证所要求的。",
+        "abstains.unsure": "概率达到 {below} 时它才作答：在 {rows} 行校准数据上，它回答了 {coverage}，其中 {accuracy} 答对。没有哪个阈值确信能守住所要求的，这是最有可能的一个。",
         "reliability.note": "在虚线上，给出的概率与实际比例相等。橙色部分是两者之差，粗边线是实际比例。",
         "mistake.note": "答错而又最有把握的测试数据。其中有些可能是标注有误。",
         "mistake.probability": "把握",

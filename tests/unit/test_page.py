@@ -669,6 +669,17 @@ def test_needs_tell_what_was_measured_and_why_the_verdict_follows() -> None:
     assert "concurrency 1" in text
 
 
+@pytest.mark.parametrize(("controlled", "said"), [(True, "vouch for what was asked"), (False, "No threshold was sure")])
+def test_a_model_that_may_abstain_tells_from_where_on_it_answers(controlled: bool, said: str) -> None:
+    report = support()
+    chosen = next(one for one in report["candidates"] if one["id"] == report["chosen"])
+    chosen["abstains"] = {"below": 0.618, "controlled": controlled, "rows": 400, "coverage": 0.8125, "accuracy": 0.975}
+    text = read(render(report)).text
+    assert "from a probability of 0.6180 on: on 400 calibration rows it answered 81.2%, and 97.5%" in text
+    assert said in text
+    assert "from a probability of" not in read(render(support())).text
+
+
 def test_unproven_needs_say_what_would_settle_them() -> None:
     text = read(render(small_unproven())).text
     assert "The limit of 0.88 lies between the bounds 0.811 and 0.956" in text
