@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from sartor import leaves
 from sartor.data import doubt
 from sartor.data.dataset import PARTS, Dataset
 from sartor.errors import InputError
@@ -20,6 +21,7 @@ AMONG = 10  # times as many rows as are asked for, the least sure, among which t
 MOST_AMONG = 20_000  # of those, so that many rows are chosen in minutes
 PLANE = 64  # directions that sparse features are reduced to, where distances are taken
 LEAST_ROWS = 20  # with a label
+STRENGTH = 0.01  # of the regression on embeddings, whose labels are few
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,29 @@ def wanted(
         raise InputError("label.no-rows")
     every = np.concatenate([labelled, pool])
     made = doubt.features(dataset, every, seen=len(every)) if embed is None else embed(every)
-    first, rest = np.arange(len(labelled)), np.arange(len(labelled), len(every))
-    model = doubt.fit(made, given, keys[labelled], classes=len(classes), seed=seed)
-    probabilities = doubt.softmax(model.factor * model.scores(made, given, first, rest))
+    rest = np.arange(len(labelled), len(every))
+    probabilities = likely(made, given, keys[labelled], seed=seed)
     picked = choose(probabilities, _plane(made, rest, seed=seed), count, seed=seed)
     best = classes[probabilities.argmax(axis=1)]
     return [Wanted(int(pool[at]), int(best[at]), float(probabilities[at].max())) for at in picked.tolist()]
+
+
+def likely(made: Any, given: np.ndarray, keys: np.ndarray, *, seed: int) -> np.ndarray:
+    """Probabilities [rest, classes] of the rows of `made` [n + rest, width] after the first n, which are labelled.
+
+    given [n]: their classes, each of 0, 1, …; keys [n]: equal for inputs that are the same. Sparse features get naive Bayes. Embeddings get a
+    logistic regression: of a hundred labels the discriminant's covariance is too poor for its doubts to be worth more than chance (docs/log.md).
+    """
+    from scipy import sparse
+
+    first, rest = np.arange(len(given)), np.arange(len(given), made.shape[0])
+    classes = int(given.max()) + 1
+    if sparse.issparse(made):
+        model = doubt.fit(made, given, keys, classes=classes, seed=seed)
+        return doubt.softmax(model.factor * model.scores(made, given, first, rest))
+    task = leaves.load("task", "classify")
+    weight, bias = task.fit_linear(made[first], given, {"classes": list(range(classes))}, strength=STRENGTH, seed=seed)
+    return doubt.softmax(made[rest] @ weight.T + bias)
 
 
 def choose(probabilities: np.ndarray, places: np.ndarray, count: int, *, seed: int) -> np.ndarray:

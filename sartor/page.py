@@ -2137,7 +2137,7 @@ TEXT: dict[str, dict[str, str]] = {
         "growth.rows": "Training rows",
         "growth.label": "Learning curve: the score by number of training rows, and its forecast",
         "growth.note": "The dots are scores of the chosen plan trained again on a part of the rows, on {trials} validation rows. The line is the "
-        "forecast for more rows, with its 80 % interval.",
+        "forecast for more rows, with its 85 % interval.",
         "curve.train_loss": "training",
         "curve.valid_loss": "validation",
         "curve.valid": "validation",
@@ -2404,7 +2404,7 @@ TEXT: dict[str, dict[str, str]] = {
         "curve.loss": "损失",
         "growth.rows": "训练行数",
         "growth.label": "学习曲线：不同训练行数下的得分及预测",
-        "growth.note": "圆点是入选方案用部分训练行重新训练后在 {trials} 行验证数据上的得分；曲线是对更多行的预测，阴影是其 80 % 区间。",
+        "growth.note": "圆点是入选方案用部分训练行重新训练后在 {trials} 行验证数据上的得分；曲线是对更多行的预测，阴影是其 85 % 区间。",
         "curve.train_loss": "训练",
         "curve.valid_loss": "验证",
         "curve.valid": "验证",
