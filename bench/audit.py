@@ -160,7 +160,9 @@ def planted(file: Path, seed: int) -> Row:
 def _numbered(
     rows: list[tuple[str, str]], rng: random.Random, *, fault: bool
 ) -> tuple[dict[str, list[Any]], list[str]]:
-    """Customers who write four times about one matter in much the same words, in both parts or each in one; other ids mean nothing."""
+    """Customers who write four times about one matter in much the same words, in both parts. Without the fault each stands in one part, or
+    the column is one of numbers that repeat and mean nothing.
+    """
     made: list[list[str]] = []
     long = [row for row in rows if len(row[0]) >= 20][:400]
     for number, (text, label) in enumerate(long):
@@ -169,11 +171,14 @@ def _numbered(
             place = rng.randrange(len(words))
             again = words[:place] + words[place + 1 :]
             made.append([(" " if " " in text else "").join(again), f"C{number:05d}", label])
-    if not fault:
+    name, apart = "customer", not fault and rng.random() < 0.5
+    if not fault and not apart:
+        name = "ticket"
         for row in made:
             row[1] = f"C{rng.randrange(400):05d}"
-    rng.shuffle(made)
-    return {"train": made[:1200], "test": made[1200:]}, ["text", "customer", "label"]
+    if not apart:  # else those of one customer stay together
+        rng.shuffle(made)
+    return {"train": made[:1200], "test": made[1200:]}, ["text", name, "label"]
 
 
 def _dated(rows: list[tuple[str, str]], rng: random.Random, *, fault: bool) -> tuple[dict[str, list[Any]], list[str]]:
