@@ -319,11 +319,11 @@ def run_trainer(flags: Flags, rows: Row, job: Row) -> Row:
             callbacks=[Clock()],
         )
         trainer.train()
-        logits = trainer.predict(tokenised(rows["test"])).predictions
+        told = trainer.predict(tokenised(rows["test"]))
     count = len(rows["train"][0])
     return {
         "rows_per_s": count * job["epochs"] / sum(took),
-        "accuracy": float(np.mean(np.argmax(logits, axis=1) == rows["test"][1])),
+        "accuracy": float(np.mean(np.argmax(told.predictions, axis=1) == told.label_ids)),  # in an order of its own
         "seconds": sum(took),
         "epochs": job["epochs"],
         "rows": count,

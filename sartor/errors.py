@@ -76,6 +76,8 @@ MESSAGES: dict[str, str] = {
     "backbone.weights-changed": "The weights of the backbone {ref!r} have sha256 {found}, but {expected} was expected. Fetch them again.",
     "train.diverged": "The loss diverges: {loss} in epoch {epoch}, batch {batch}, far above where it began. Lower the learning rate, or look for broken rows.",
     "train.out-of-memory": "One row of a batch of {rows} does not fit the memory ({said}). Shorten the texts, or name a smaller backbone.",
+    "train.no-room": "Training would not fit the disk: two checkpoints take {needed} MB, and {free} MB are free at {path}. Free some, or put the "
+    "cache elsewhere with --cache.",
     "train.not-finite": "The loss is {loss} in epoch {epoch}, batch {batch}; no step was taken with it. Lower the learning rate, or look for broken rows.",
     "export.failed": "The model could not be exported to {format}: {said}.",
     "plan.forms": "The plan cannot work: the step {step!r} takes {takes}, but what stands before it gives {gives!r}. Put a step before it that gives that, or leave it out.",

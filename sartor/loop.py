@@ -89,7 +89,7 @@ def train(
     the newest whole checkpoint in it is resumed. pieces: that a batch is done in at least, each with a part of its rows. stop: asked to stop, the
     run saves after the step that it is in, and ends the process. Saving depends on the clock; what is computed never does.
     Raises: SartorError `train.not-finite` and `train.diverged` when lower rates did not help either, `train.out-of-memory` when one
-    row does not fit; no step is taken with a loss or a gradient that is not finite.
+    row does not fit, `train.no-room` where the disk has no room for two checkpoints, before the first step; no step is taken with a loss or a gradient that is not finite.
     """
     optimiser = torch.optim.AdamW(_groups(model, schedule), fused=True, betas=(0.9, 0.98))
     plan = [
@@ -113,6 +113,8 @@ def train(
     if (found := _newest(checkpoints, identity)) is not None:
         place, curve, best = _restore(found, model, optimiser)
         events(event("step", step=stage, status="resumed", checkpoint=found.name, done=place["step"], total=total))
+    else:
+        _check_room(checkpoints, model)
     place["pieces"] = max(int(place["pieces"]), pieces)
     rows_total = sum(len(batch) for epoch in plan for batch in epoch)
     last_save = last_word = time.monotonic()
@@ -352,6 +354,18 @@ def _write(
         manifest.flush()
         os.fsync(manifest.fileno())
     _sync(aside)
+
+
+def _check_room(folder: Path, model: nn.Module) -> None:
+    """Raises: SartorError `train.no-room`. A checkpoint holds the weights, the best ones, and two moments of what is trained."""
+
+    def size(tensors: Iterator[torch.Tensor]) -> int:
+        return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+
+    trained = size(parameter for parameter in model.parameters() if parameter.requires_grad)
+    needed, free = 2 * (2 * size(iter(model.state_dict().values())) + 2 * trained), shutil.disk_usage(folder).free
+    if free < needed:
+        raise SartorError("train.no-room", needed=f"{needed / 1e6:,.1f}", free=f"{free / 1e6:,.1f}", path=folder.parent)
 
 
 def _sync(folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 import pytest
@@ -229,6 +230,16 @@ def test_a_disk_that_is_full_costs_the_checkpoint_and_not_the_run(tmp_path, monk
     assert same(whole, run(tmp_path / "full", events=heard.append)[0])
     assert set(warnings_of(heard)) == {"train.unsaved"}
     assert not list((tmp_path / "full").iterdir())
+
+
+def test_a_disk_without_room_is_said_before_the_first_step(tmp_path, monkeypatch):
+    room = shutil.disk_usage(tmp_path)._replace(free=2_000)
+    monkeypatch.setattr(loop.shutil, "disk_usage", lambda folder: room)
+    with pytest.raises(SartorError) as caught:
+        run(tmp_path, poison=range(1, 10_000))
+    assert caught.value.code == "train.no-room"
+    assert "two checkpoints" in str(caught.value)
+    assert not list(tmp_path.iterdir())
 
 
 def test_what_a_kill_left_of_a_removal_is_swept(tmp_path):
