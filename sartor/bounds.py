@@ -84,10 +84,11 @@ def bootstrap(
     seed: int = 0,
     rounds: int = 2000,
 ) -> Bounds | None:
-    """Percentile bootstrap (Efron 1979) of a function of summed statistics, over examples or over whole groups.
+    """Bootstrap of a function of summed statistics, over examples or over whole groups: BCa (Efron 1987) with expanded levels.
 
-    stats: [n, s] per example. finish: sums [..., s] -> [...]. Replicates are made in pieces, so memory stays bounded.
-    None with fewer than 20 examples or groups, or where the function is not finite.
+    Percentiles are corrected for the bias of the replicates and for their skewness, which the jackknife tells, and their levels are those of t
+    on n − 1 (Hesterberg 2015, section 5.3): of few rows plain percentiles are too narrow. stats: [n, s] per example. finish: sums [..., s] -> [...].
+    Replicates are made in pieces, so memory stays bounded. None with fewer than 20 examples or groups, or where the function is not finite.
     """
     if groups is not None:
         _, group = np.unique(groups, return_inverse=True)
@@ -106,7 +107,20 @@ def bootstrap(
     replicates = np.concatenate(found)
     if not np.isfinite(replicates).all():
         return None
-    return Bounds(float(np.quantile(replicates, 1 - level)), float(np.quantile(replicates, level)))
+    total = stats.sum(axis=0)
+    measured, without = finish(total), finish(total - stats)
+    below = float((replicates < measured).mean() + 0.5 * (replicates == measured).mean())
+    bias = float(distributions.norm.ppf(min(max(below, 1 / rounds), 1 - 1 / rounds)))
+    apart = without.mean() - without
+    spread = float((apart**2).sum())
+    skewness = float((apart**3).sum()) / (6 * spread**1.5) if np.isfinite(spread) and spread > 0 else 0.0
+    reach = math.sqrt(number / (number - 1)) * float(distributions.t.ppf(level, number - 1))
+
+    def percentile(deviations: float) -> float:
+        shifted = bias + deviations
+        return float(np.quantile(replicates, distributions.norm.cdf(bias + shifted / max(0.1, 1 - skewness * shifted))))
+
+    return Bounds(percentile(-reach), percentile(reach))
 
 
 def quantile(windows: Sequence[np.ndarray], *, q: float, level: float = 0.95) -> Bounds | None:
