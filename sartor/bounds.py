@@ -39,15 +39,23 @@ def grouped_proportion(
 ) -> Bounds | None:
     """Korn and Graubard (1998): Clopper–Pearson with the effective number of trials, t on groups − 1.
 
-    successes, trials, groups: [n] per example. None with fewer than 20 groups.
+    The design effect is at least what it would be with one group more, in which all fail (for the lower bound) or succeed: where few groups are
+    bad, those that were drawn are often all alike, and look like many independent trials. successes, trials, groups: [n] per example.
+    None with fewer than 20 groups.
     """
     _, group = np.unique(groups, return_inverse=True)
     number = int(group.max()) + 1 if len(group) else 0
-    return _clustered(
-        np.bincount(group, weights=successes, minlength=number),
-        np.bincount(group, weights=trials, minlength=number),
-        level=level,
-    )
+    if number < MIN_GROUPS:
+        return None
+    right = np.bincount(group, weights=successes, minlength=number)
+    of = np.bincount(group, weights=trials, minlength=number)
+    usual = float(of.mean())
+    found = [
+        _clustered(right, of, level=level, least=_design_effect(np.append(right, more), np.append(of, usual)))
+        for more in (0.0, usual)
+    ]
+    low, high = found
+    return None if low is None or high is None else Bounds(low.low, high.high)
 
 
 def _clustered(successes: np.ndarray, trials: np.ndarray, *, level: float, least: float = 1.0) -> Bounds | None:

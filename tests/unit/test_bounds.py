@@ -40,6 +40,20 @@ def test_grouped_proportion_is_wider_when_groups_agree_and_alike_when_they_do_no
     )
 
 
+@pytest.mark.parametrize(("truth", "alike", "number"), [(0.9, 0.5, 20), (0.97, 0.5, 40)])
+def test_groups_of_which_few_are_bad_do_not_pass_for_many_rows(truth, alike, number):
+    """Where none of the few bad groups is drawn, rows look independent and nearly all right: Korn and Graubard alone fail in 9 and 13 %."""
+    rng = np.random.default_rng(0)
+    weight = 1 / alike - 1
+    groups = np.repeat(np.arange(number), 10)
+    wrong = 0
+    for _ in range(1000):
+        own = rng.beta(truth * weight, (1 - truth) * weight, number)
+        right = (rng.random(10 * number) < own[groups]).astype(float)
+        wrong += bounds.grouped_proportion(right, np.ones(10 * number), groups).low > truth
+    assert wrong <= 50
+
+
 def test_fewer_than_twenty_groups_give_no_bound():
     groups = np.repeat(np.arange(19), 10)
     assert bounds.grouped_proportion(np.ones(190), np.ones(190), groups) is None
