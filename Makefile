@@ -40,7 +40,7 @@ bench-serve: demo  ## the server of the demo's bundle against its predictor call
 	$(BIN)/python -m bench.serve runs/support
 
 # The bundles that the newest bench-quality built, beside the demo's.
-BUNDLES = runs/support $(patsubst %/report.json,%,$(filter-out %same-file% ,$(wildcard bench/out/quality/*-$(shell ls -t bench/out/quality 2>/dev/null | head -1 | sed 's/.*-//')/report.json)))
+BUNDLES = runs/support $(patsubst %/report.json,%,$(filter-out bench/out/quality/same-file-% bench/out/quality/state-%,$(wildcard bench/out/quality/*-$(shell ls -t bench/out/quality 2>/dev/null | head -1 | sed 's/.*-//')/report.json)))
 
 bench-verdict: demo  ## how often a verdict is wrong with the truth exactly at the limit; after bench-quality
 	$(BIN)/python -m bench.verdict $(addprefix --bundle ,$(BUNDLES))
@@ -71,4 +71,4 @@ format: install
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf runs build dist .venv-cleanlab *.egg-info
+	rm -rf runs build dist .venv-cleanlab .venv-light *.egg-info

@@ -83,7 +83,7 @@ def compare(given: argparse.Namespace, out: Path) -> Row:
     instants = draw(timeline, undisturbed_s, random.Random(given.seed), kills=given.kills)
     print(f"{undisturbed_s:.1f} s; start {start_s:.1f} s", flush=True)
 
-    build = Build(data, plan, out / "killed")
+    build = Build(data, plan, out / "killed", order=list(dict.fromkeys(mark.stage for mark in timeline)))
     kills: list[Row] = []
     killed_s = 0.0
     for instant in instants:
@@ -151,8 +151,9 @@ class Instant:
 class Build:
     """One build by the command line, started as often as needed, and what it tells while it runs."""
 
-    def __init__(self, data: Path, plan: Path, out: Path) -> None:
-        self.events, self.asked = out / "events.jsonl", 0
+    def __init__(self, data: Path, plan: Path, out: Path, *, order: Sequence[str] = ()) -> None:
+        """order: the stages as an undisturbed build enters them."""
+        self.events, self.asked, self.order = out / "events.jsonl", 0, tuple(order)
         self.command = [sys.executable, "-m", "sartor.cli", "build", str(data), "--plan", str(plan), "--out", str(out)]
 
     def watch(self) -> Iterator[Mark]:
@@ -174,6 +175,9 @@ class Build:
         marks = self._marks(child)
         last = next(marks)
         while not _reached(last, instant):
+            passed = self.order.index(last.stage) > self.order.index(instant.stage)
+            if passed and last.stage != "start":  # found finished: an earlier start came further than it was to
+                break
             try:
                 last = next(marks)
             except StopIteration:
@@ -235,7 +239,7 @@ class Build:
             yield last
 
 
-def draw(timeline: Sequence[Mark], total_s: float, rng: random.Random, *, kills: int = KILLS) -> list[Instant]:
+def draw(timeline: Sequence[Mark], total_s: float, rng: random.Random, *, kills: int = KILLS[0]) -> list[Instant]:
     """Instants spread at random over a timeline, in order, at least IN_TRAINING of them while it trains.
 
     Drawn uniformly over all of it, again and again until enough fall into training, so nothing else is favoured.

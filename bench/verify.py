@@ -106,7 +106,8 @@ def _inside(one: dict[str, Any]) -> bool:
 
 def _told(one: dict[str, Any]) -> str:
     unit = f" {one['unit']}" if one["unit"] else ""
-    return f"{one['measure']} {one['measured']:.4g}{unit} ({one['low']:.4g} – {one['high']:.4g})"
+    claimed = "no bound" if one["low"] is None else f"{one['low']:.4g} – {one['high']:.4g}"
+    return f"{one['measure']} {one['measured']:.4g}{unit} ({claimed})"
 
 
 if __name__ == "__main__":

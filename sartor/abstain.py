@@ -3,7 +3,7 @@
 The threshold on the probability of the best answer is chosen on calibration rows, which choose nothing else, by fixed-sequence testing
 (Angelopoulos et al. 2021, "Learn then test", section 4): from the fewest rows that keep the coverage towards answering everything, as long as
 the accuracy is kept. What is tested is the promise itself, that of as many rows to come as there are test rows the share that is answered and
-the share of it that is right will not be below their limits; both bounds are exact. The test rows judge the result like any other.
+the share of it that is right will not be below their limits. Either bound is exact for one threshold and independent rows. The test rows judge the result like any other.
 """
 
 from __future__ import annotations

@@ -14,6 +14,8 @@ from scipy import stats as distributions
 
 MIN_GROUPS = 20
 MIN_WINDOWS = 20
+ROUNDS, TAIL = 2_000, 20  # of the bootstrap; replicates that lie beyond a bound
+MOST_BIAS = 0.5  # standard deviations by which a bootstrap is corrected for bias
 
 
 @dataclass(frozen=True)
@@ -45,10 +47,10 @@ def grouped_proportion(
     """
     _, group = np.unique(groups, return_inverse=True)
     number = int(group.max()) + 1 if len(group) else 0
-    if number < MIN_GROUPS:
-        return None
     right = np.bincount(group, weights=successes, minlength=number)
     of = np.bincount(group, weights=trials, minlength=number)
+    if number < MIN_GROUPS or of.sum() <= 0:
+        return None
     usual = float(of.mean())
     found = [
         _clustered(right, of, level=level, least=_design_effect(np.append(right, more), np.append(of, usual)))
@@ -90,13 +92,14 @@ def bootstrap(
     level: float = 0.95,
     groups: np.ndarray | None = None,
     seed: int = 0,
-    rounds: int = 2000,
+    rounds: int | None = None,
 ) -> Bounds | None:
     """Bootstrap of a function of summed statistics, over examples or over whole groups: BCa (Efron 1987) with expanded levels.
 
     Percentiles are corrected for the bias of the replicates and for their skewness, which the jackknife tells, and their levels are those of t
     on n − 1 (Hesterberg 2015, section 5.3): of few rows plain percentiles are too narrow. stats: [n, s] per example. finish: sums [..., s] -> [...].
-    Replicates are made in pieces, so memory stays bounded. None with fewer than 20 examples or groups, or where the function is not finite.
+    rounds: 2,000, or as many as put TAIL of them beyond the level. Replicates are made in pieces, so memory stays bounded. None with fewer than 20
+    examples or groups, where the function is not finite, and where it does not vary: nothing then tells how far it might.
     """
     if groups is not None:
         _, group = np.unique(groups, return_inverse=True)
@@ -106,6 +109,7 @@ def bootstrap(
     number = len(stats)
     if number < MIN_GROUPS:
         return None
+    rounds = rounds or max(ROUNDS, math.ceil(TAIL / (1 - level)))
     rng = np.random.default_rng(seed)
     piece = max(1, min(rounds, 4_000_000 // number))
     found = []
@@ -113,12 +117,12 @@ def bootstrap(
         weights = rng.multinomial(number, np.full(number, 1 / number), size=min(piece, rounds - begin))
         found.append(finish(weights @ stats))
     replicates = np.concatenate(found)
-    if not np.isfinite(replicates).all():
+    if not np.isfinite(replicates).all() or np.ptp(replicates) == 0:
         return None
     total = stats.sum(axis=0)
     measured, without = finish(total), finish(total - stats)
     below = float((replicates < measured).mean() + 0.5 * (replicates == measured).mean())
-    bias = float(distributions.norm.ppf(min(max(below, 1 / rounds), 1 - 1 / rounds)))
+    bias = min(MOST_BIAS, max(-MOST_BIAS, float(distributions.norm.ppf(below))))
     apart = without.mean() - without
     spread = float((apart**2).sum())
     skewness = float((apart**3).sum()) / (6 * spread**1.5) if np.isfinite(spread) and spread > 0 else 0.0

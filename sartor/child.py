@@ -28,14 +28,15 @@ def die_with_parent() -> None:
 class Stop:
     """What SIGTERM asks of this process: to end at once, or at the next boundary where the work of the moment minds that.
 
-    minded: set by work that looks at `asked` often, and then calls `end`. A second signal ends it all the same.
+    minded: set by work that looks at `asked` often, and then calls `end`. It may be told twice, as one of a process group and by its parent; a
+    parent that will not wait any longer kills it.
     """
 
     minded: bool = False
     asked: bool = False
 
     def __call__(self, number: int = signal.SIGTERM, frame: Any = None) -> None:
-        if self.minded and not self.asked:
+        if self.minded:
             self.asked = True
         else:
             self.end()

@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -40,6 +41,7 @@ Part = Annotated[str | None, typer.Option(help="A file of this part, instead of 
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over a key of needs.yaml; repeatable.")]
 
 MAX_PLAN_BYTES = 1_000_000
+SAME_WISH_S = 1.0  # within which a second signal is not a second wish
 
 
 @app.command()
@@ -396,8 +398,13 @@ def main() -> None:
     """Runs a verb; a message of ours ends it with its exit code, never with a traceback."""
     from sartor.errors import SartorError
 
+    asked = [float("-inf")]  # when
+
     def stop(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
+        # timeout(1) and service managers tell a process and its group: what comes at once is the same wish.
+        again, asked[0] = time.monotonic() - asked[0], time.monotonic()
+        if again > SAME_WISH_S:
+            raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, stop)
     for stream in (sys.stdout, sys.stderr):

@@ -76,7 +76,7 @@ MESSAGES: dict[str, str] = {
     "backbone.weights-changed": "The weights of the backbone {ref!r} have sha256 {found}, but {expected} was expected. Fetch them again.",
     "train.diverged": "The loss diverges: {loss} in epoch {epoch}, batch {batch}, far above where it began. Lower the learning rate, or look for broken rows.",
     "train.out-of-memory": "One row of a batch of {rows} does not fit the memory ({said}). Shorten the texts, or name a smaller backbone.",
-    "train.no-room": "Training would not fit the disk: two checkpoints take {needed} MB, and {free} MB are free at {path}. Free some, or put the "
+    "train.no-room": "Training would not fit the disk: its checkpoints and weights take {needed} MB, and {free} MB are free at {path}. Free some, or put the "
     "cache elsewhere with --cache.",
     "train.not-finite": "The loss is {loss} in epoch {epoch}, batch {batch}; no step was taken with it. Lower the learning rate, or look for broken rows.",
     "export.failed": "The model could not be exported to {format}: {said}.",
@@ -113,6 +113,8 @@ MESSAGES: dict[str, str] = {
     "report.broken": "The report of {path} cannot be read: {why}. Measure it again with: sartor verify {path}",
     "report.page": "The page cannot be written to {path}: {why}. Choose another --html.",
     "verify.no-needs": "{path} holds no needs.yaml: it is what was deployed. Verify the bundle that it came from.",
+    "verify.split-changed": "The rows are those that {path} was built from, but this version of Sartor draws other test rows from them than version {version} did: "
+    "some may have been trained on. Name rows to judge by, or build again.",
     "verify.data-changed": "The rows of {source} are not those that {path} was judged on (fingerprint {found}, then {known}). Name the file to judge on: sartor verify {path} DATA",
     "verify.no-data": "The data that {path} was built from is not here ({source}). Name the file to judge on: sartor verify {path} DATA",
     "verify.no-class": "None of the classes in column {target!r} of {source} is known to {path}, such as {found}. Its classes are: {known}.",

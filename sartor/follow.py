@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -231,7 +232,8 @@ def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: floa
         except BaseException:
             child.terminate()
             try:
-                child.wait(GRACE_S)
+                with suppress(subprocess.TimeoutExpired):
+                    child.wait(GRACE_S)
             finally:  # a second signal, or too long
                 child.kill()
                 child.wait()

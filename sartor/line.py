@@ -354,7 +354,7 @@ def _settle(bundle: Bundle, ground: Ground, needs: Needs, level: float) -> tuple
     head = bundle.meta["heads"][0]
     task = leaves.load("task", head["task"])
     stats = task.METRICS[task.PRIMARY].stats(answers, targets, head["spec"], None)
-    return calibration, abstain.choose(
+    chosen = abstain.choose(
         np.array([answer.get("probability", 0.0) for answer in answers]),
         stats[:, 0] > 0,
         limits,
@@ -362,6 +362,8 @@ def _settle(bundle: Bundle, ground: Ground, needs: Needs, level: float) -> tuple
         level=level,
         test_rows=ground.clean_test_rows,
     )
+    # Rows of one group are not independent, and nothing can be promised by counting them.
+    return calibration, replace(chosen, controlled=chosen.controlled and not rows.grouped)
 
 
 def restore(candidate: Candidate, ground: Ground, needs: Needs, run: Run) -> None:

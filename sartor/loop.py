@@ -1,7 +1,8 @@
 """The training loop: one function, plain torch. What is learned is the objective that it is given.
 
 Data order is a pure function of (seed, epoch, position), and random numbers of (seed, step), so a checkpoint holds weights, optimiser and a
-place, and nothing of the loader. A run that was killed ends with the same bits as one that was not.
+place, and nothing of the loader. A run that was killed ends with the same bits as one that was not, as long as its batches are done in as
+many pieces.
 
 A batch that does not fit the memory is done in pieces whose gradients add up to the same. A loss that diverges or is not finite sends the run
 back to the beginning of its epoch, with lower rates, a few times.
@@ -89,7 +90,7 @@ def train(
     the newest whole checkpoint in it is resumed. pieces: that a batch is done in at least, each with a part of its rows. stop: asked to stop, the
     run saves after the step that it is in, and ends the process. Saving depends on the clock; what is computed never does.
     Raises: SartorError `train.not-finite` and `train.diverged` when lower rates did not help either, `train.out-of-memory` when one
-    row does not fit, `train.no-room` where the disk has no room for two checkpoints, before the first step; no step is taken with a loss or a gradient that is not finite.
+    row does not fit, `train.no-room` where the disk has no room for its checkpoints, before the first step; no step is taken with a loss or a gradient that is not finite.
     """
     optimiser = torch.optim.AdamW(_groups(model, schedule), fused=True, betas=(0.9, 0.98))
     plan = [
@@ -139,8 +140,10 @@ def train(
         for number in range(int(place["batch"]), len(plan[epoch])):
             positions = plan[epoch][number]
             _set_rates(optimiser, schedule, step=int(place["step"]), total=total, factor=float(place["rate"]))
-            torch.manual_seed((seed * 1_000_003 + int(place["step"])) % 2**63)
-            value = _gradients(objective, positions, place, optimiser, bf16=schedule.bf16, events=events)
+            numbers = (seed * 1_000_003 + int(place["step"])) % 2**63
+            value = _gradients(
+                objective, positions, place, optimiser, numbers=numbers, bf16=schedule.bf16, events=events
+            )
             norm = float(nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm))
             if not math.isfinite(value) or not math.isfinite(norm):
                 trouble = SartorError("train.not-finite", epoch=epoch + 1, batch=number + 1, loss=value)
@@ -176,7 +179,9 @@ def train(
                 stop.end()
         if trouble is not None:
             optimiser.zero_grad(set_to_none=True)
-            back = _newest(checkpoints, identity, kinds=(EPOCH,))
+            # What diverges now may have begun in the steps that were watched: from before them.
+            before = int(place["step"]) - (len(place["recent"]) if trouble.code == "train.diverged" else 0)
+            back = _newest(checkpoints, identity, kinds=(EPOCH,), before=before)
             if back is None or int(place["retreats"]) >= MOST_RETREATS:
                 raise trouble
             retreats, parts = int(place["retreats"]) + 1, int(place["pieces"])
@@ -206,11 +211,12 @@ def train(
             best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         place.update(epoch=epoch + 1, batch=0, loss_sum=0.0)
         rows_since, since = 0, time.monotonic()
+        if stop.asked:  # while it was validated
+            save(EPOCH)
+            stop.end()
         if epoch - int(place["best_epoch"]) >= schedule.patience:
             break
     stop.minded = False
-    if stop.asked:  # since the last step
-        stop.end()
     model.load_state_dict(best)
     model.eval()
     return Outcome(int(place["best_epoch"]) + 1, float(place["best_score"]), curve)
@@ -222,16 +228,18 @@ def _gradients(
     place: dict[str, Any],
     optimiser: torch.optim.Optimizer,
     *,
+    numbers: int,
     bf16: bool,
     events: Events,
 ) -> float:
     """Adds the gradient of the mean loss of a batch, in as many pieces as memory asks for; returns that loss.
 
-    Raises: SartorError `train.out-of-memory`.
+    numbers: the seed of the step's random numbers. Raises: SartorError `train.out-of-memory`.
     """
     while True:
         pieces = min(int(place["pieces"]), len(positions))
         total, loss = 0.0, None
+        torch.manual_seed(numbers)  # again after what did not fit: how far it came must not matter
         try:
             for part in np.array_split(positions, pieces):
                 with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
@@ -357,13 +365,17 @@ def _write(
 
 
 def _check_room(folder: Path, model: nn.Module) -> None:
-    """Raises: SartorError `train.no-room`. A checkpoint holds the weights, the best ones, and two moments of what is trained."""
+    """Raises: SartorError `train.no-room`. A checkpoint holds the weights, the best ones, and two moments of what is trained.
+
+    So many stand there at a time: KEPT of each kind and the one that is written.
+    """
 
     def size(tensors: Iterator[torch.Tensor]) -> int:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     trained = size(parameter for parameter in model.parameters() if parameter.requires_grad)
-    needed, free = 2 * (2 * size(iter(model.state_dict().values())) + 2 * trained), shutil.disk_usage(folder).free
+    weights = size(iter(model.state_dict().values()))
+    needed, free = (2 * KEPT + 1) * (2 * weights + 2 * trained) + weights, shutil.disk_usage(folder).free
     if free < needed:
         raise SartorError("train.no-room", needed=f"{needed / 1e6:,.1f}", free=f"{free / 1e6:,.1f}", path=folder.parent)
 
@@ -389,6 +401,7 @@ def _restore(
     from safetensors.torch import load_file
 
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
+    optimiser.state.clear()  # before the first step there are no moments
     model.load_state_dict(load_file(folder / "model.safetensors"))
     moments = load_file(folder / "optimiser.safetensors")
     for number, parameter in enumerate(_trained(optimiser)):
@@ -421,19 +434,28 @@ def _complete(folder: Path, kinds: Sequence[str] = (EPOCH, STEP)) -> list[Path]:
     return sorted(found, key=age)
 
 
-def _newest(folder: Path, identity: str, kinds: Sequence[str] = (EPOCH, STEP)) -> Path | None:
-    """The newest checkpoint of this very run whose files are whole; what an interrupted save or removal left is removed."""
+def _newest(
+    folder: Path, identity: str, kinds: Sequence[str] = (EPOCH, STEP), *, before: int | None = None
+) -> Path | None:
+    """The newest checkpoint of this very run, of at most so many steps, whose files are whole.
+
+    What an interrupted save or removal left is removed, and what is damaged: it would stand in the way of one of its name.
+    """
     for left in folder.iterdir():
         if left.name.startswith(".writing-") or not (left / MANIFEST).is_file():
             shutil.rmtree(left, ignore_errors=True)
     for path in reversed(_complete(folder, kinds)):
+        if before is not None and int(path.name.split("-")[1]) > before:
+            continue
         try:
             digests = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
             whole = all(_sha256(path / name) == digest for name, digest in digests.items())
             if whole and json.loads((path / "state.json").read_text(encoding="utf-8"))["identity"] == identity:
                 return path
         except (OSError, ValueError, KeyError):
-            continue
+            whole = False
+        if not whole:
+            _discard(path)
     return None
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from sartor import __version__, bundle, leaves, page
+from sartor import __version__, bundle, leaves, ledger, page
 from sartor import needs as need_files
 from sartor.bundle import Bundle
 from sartor.data.dataset import Dataset, Finding, Splits
@@ -29,10 +29,10 @@ def stage(chosen: Candidate, needs: Needs, dataset: Dataset, splits: Splits, *, 
     """The bundle as it will be deployed, before it is judged: what is measured is what is shipped, to the byte."""
     built = bundle.load(chosen.bundle)
     body = built.meta["backbone"]
+    task, aim = leaves.load("task", built.meta["heads"][0]["task"]), built.meta["heads"][0]["target"]
+    judging = task.examples(dataset, splits.test, aim)
     with bundle.writing(target) as folder:
-        rows = leaves.load("task", built.meta["heads"][0]["task"]).examples(
-            dataset, splits.valid[: 40 * EXAMPLES], built.meta["heads"][0]["target"]
-        )
+        rows = task.examples(dataset, splits.valid[: 40 * EXAMPLES], aim)
         tried = readable(rows.inputs, built.meta["inputs"], most=len(rows))
         tried.sort(key=lambda row: len(str(row)))  # neither the shortest nor the longest
         step = max(1, len(tried) // (EXAMPLES + 2))
@@ -41,6 +41,7 @@ def stage(chosen: Candidate, needs: Needs, dataset: Dataset, splits: Splits, *, 
             "threads": needs.threads,
             "examples": tried[step::step][:EXAMPLES] or built.meta.get("examples", []),
             "fingerprint": dataset.fingerprint,
+            "test": ledger.fingerprint(judging),
             "sartor": __version__,
         }
         meta["heads"] = [head | chosen.settled for head in meta["heads"]]

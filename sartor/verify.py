@@ -103,6 +103,8 @@ def rows_to_judge(
         )
     splits = split.for_needs(dataset, needs, target=head["target"], task=head["task"])
     examples = task.examples(dataset, splits.test, head["target"], group=splits.group)
+    if bundle.meta.get("test", "") not in ("", ledger.fingerprint(examples)):
+        raise InputError("verify.split-changed", path=bundle.path, version=bundle.meta.get("sartor", "?"))
     slices = texts_of(dataset, examples.rows, needs.sliced_by)
     return examples, np.isin(examples.rows, splits.leaked), slices, dataset.source
 

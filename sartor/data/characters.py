@@ -29,7 +29,7 @@ _C1 = re.compile("[\x80-\x84\x86-\x9f]")
 # directions of Arabic and Hebrew, joiners of Arabic, Indic and emoji).
 _HIDDEN = re.compile("[\u2060\ufeff\u202d\u202e\u00ad]")
 _USED = re.compile("[\u200b-\u200f\u202a-\u202c\u2066-\u2069]")
-_USERS = re.compile("[\u0590-\u08ff\u0900-\u0dff\u0e00-\u109f\u1780-\u17ff\ufb1d-\ufefc]")
+_USERS = re.compile("[\u0590-\u08ff\u0900-\u0dff\u0e00-\u109f\u1780-\u17ff\ufb1d-\ufdff\ufe70-\ufefc]")
 _JOINER, _EMOJI = "\u200d", re.compile("[\u2190-\u2bff\ufe0f\U0001f000-\U0001faff]")  # which use no other mark
 
 

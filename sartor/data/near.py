@@ -22,21 +22,26 @@ MOST_SEEN = 2_000_000  # pairs that are remembered as compared, so that memory s
 PARTNERS = 4  # that each member of a bucket is compared with, so that one huge bucket does not cost its square
 
 
+def sketches(dataset: Dataset) -> bool:
+    """Whether nearly the same inputs can be found: all are of one modality, and it sketches."""
+    kinds = {column.kind for column in dataset.schema.inputs}
+    return len(kinds) == 1 and hasattr(leaves.load("modality", next(iter(kinds))), "sketch")
+
+
 def groups(dataset: Dataset, rows: np.ndarray, keys: np.ndarray) -> list[np.ndarray]:
     """Groups of rows [≥ 2] whose inputs are nearly, but not all exactly, the same; ascending, in the order of their first rows.
 
     rows: those to look at. keys: of every row of the dataset, equal for inputs that are the same. Inputs of one modality that
     sketches are looked at, several of them as one; of others there are no groups.
     """
-    inputs = dataset.schema.inputs
-    kinds = {column.kind for column in inputs}
-    leaf = leaves.load("modality", next(iter(kinds))) if len(kinds) == 1 else None
-    if leaf is None or not hasattr(leaf, "sketch") or not len(rows):
+    if not sketches(dataset) or not len(rows):
         return []
+    inputs = dataset.schema.inputs
+    leaf = leaves.load("modality", inputs[0].kind)
     _, first = np.unique(keys[rows], return_index=True)
     ones = rows[np.sort(first)]  # one row of each key
     values = Rows(dataset.table, [column.name for column in inputs], ones)
-    sketches, enough = _sketched(leaf, values)
+    sketched, enough = _sketched(leaf, values)
     leader = np.arange(len(ones))
 
     def top(place: int) -> int:
@@ -53,14 +58,14 @@ def groups(dataset: Dataset, rows: np.ndarray, keys: np.ndarray) -> list[np.ndar
             texts[place] = _whole(values[place])
         return texts[place]
 
-    for one, other in _proposed(sketches, enough):
+    for one, other in _proposed(sketched, enough):
         pair = (min(one, other), max(one, other))
         if pair in seen or top(one) == top(other):
             continue
         if len(seen) >= MOST_SEEN:
             seen.clear()
         seen.add(pair)
-        if (sketches[one] == sketches[other]).mean() < ALIKE - ERRORS * np.sqrt(ALIKE * (1 - ALIKE) / (BANDS * BAND)):
+        if (sketched[one] == sketched[other]).mean() < ALIKE - ERRORS * np.sqrt(ALIKE * (1 - ALIKE) / (BANDS * BAND)):
             continue  # hardly alike, by the sketches alone
         if leaf.likeness(value(one), value(other)) >= ALIKE:
             low, high = sorted((top(one), top(other)))

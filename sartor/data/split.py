@@ -1,6 +1,7 @@
 """Splits: the parts that were given, and those that are missing made from them by a rule that is told in words.
 
-Rows that are the same to a reader, or nearly, never stand on both sides of a split that is made here. Parts that were given are not
+Rows that are the same to a reader never stand on both sides of a split that is made here, nor do nearly the same ones unless they are
+many. Parts that were given are not
 touched: test rows that also stand in the training part stay, and are named in `Splits.leaked`.
 """
 
@@ -26,7 +27,8 @@ LEAST_TO_CALIBRATE = 1_000
 OF_PROBABILITIES = ("log_loss", "calibration_error")  # measures that hang on how sure a model says it is
 VALID_SHARE, LEAST_VALID, MOST_VALID = 0.13, 200, 2_000
 POWER = 0.9
-MOST_ALIKE = 0.01  # of the rows: larger groups of nearly the same ones are templates, which would leave a part without the others
+# Larger groups of nearly the same rows are templates, which would leave a part without the others: as a share of the rows, and at least.
+MOST_ALIKE, LEAST_ALIKE = 0.01, 10
 
 
 def split(
@@ -63,14 +65,16 @@ def split(
     keys = row_keys(dataset)
     made = {"test", "valid"} - set(given) or (calibrate and "calib" not in given)
     alike = near.groups(dataset, keep, keys) if made else []
-    units = _units(dataset, keys, group, [rows for rows in alike if len(rows) <= max(2, MOST_ALIKE * len(keep))])
+    most = max(LEAST_ALIKE, MOST_ALIKE * len(keep))
+    templates = sum(len(rows) for rows in alike if len(rows) > most)
+    units = _units(dataset, keys, group, [rows for rows in alike if len(rows) <= most])
     codes = _codes(dataset, target)
     rng = _rng(dataset.fingerprint, seed)
     empty = np.empty(0, dtype=np.int64)
     rules = [_given_rule(given)] if given else []
-    together = "duplicates and near-duplicates kept together" + (
-        f", as are rows with the same {group!r}" if group else ""
-    )
+    together = "duplicates and near-duplicates" if near.sketches(dataset) else "duplicates"
+    together += f" kept together, but for {templates:,} rows of templates" if templates else " kept together"
+    together += f", as are rows with the same {group!r}" if group else ""
 
     if "test" in given:
         test, train = given["test"], pool

@@ -310,6 +310,19 @@ def test_verify_judges_other_rows_and_refuses_changed_ones(built, tmp_path):
     assert caught.value.code == "verify.data-changed"
 
 
+def test_verify_refuses_to_judge_by_rows_that_were_not_the_test_rows(built, tmp_path):
+    """As when another version draws them in another way: some of these were trained on."""
+    moved = tmp_path / "moved"
+    bundles.place(built[0], moved)
+    asked = (moved / "needs.yaml").read_text(encoding="utf-8")
+    assert "seed: 0" in asked or "seed" not in asked
+    (moved / "needs.yaml").write_text(asked.replace("seed: 0\n", "") + "seed: 1\n", encoding="utf-8")
+    bundles.seal(moved)
+    with pytest.raises(InputError) as caught:
+        verify(moved)
+    assert caught.value.code == "verify.split-changed"
+
+
 def test_what_is_deployed_answers_alone(built, tmp_path):
     out, _ = built
     small = export.deploy(out, tmp_path / "deployed")

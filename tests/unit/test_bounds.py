@@ -54,6 +54,22 @@ def test_groups_of_which_few_are_bad_do_not_pass_for_many_rows(truth, alike, num
     assert wrong <= 50
 
 
+def test_groups_without_a_trial_give_no_bound():
+    assert bounds.grouped_proportion(np.zeros(30), np.zeros(30), np.arange(30)) is None
+
+
+def test_a_bootstrap_of_what_does_not_vary_gives_no_bound():
+    assert bounds.bootstrap(np.ones((50, 1)), lambda sums: sums[..., 0]) is None
+
+
+def test_the_bootstrap_of_high_levels_has_replicates_beyond_them():
+    sample = np.random.default_rng(0).normal(size=(60, 1))
+    found = bounds.bootstrap(sample, lambda sums: sums[..., 0] / 60, level=0.9995)
+    reach = stats.t.ppf(0.9995, 59) * sample.std(ddof=1) / np.sqrt(60)
+    assert found.high - sample.mean() == pytest.approx(reach, rel=0.2)
+    assert sample.mean() - found.low == pytest.approx(reach, rel=0.2)
+
+
 def test_fewer_than_twenty_groups_give_no_bound():
     groups = np.repeat(np.arange(19), 10)
     assert bounds.grouped_proportion(np.ones(190), np.ones(190), groups) is None

@@ -22,8 +22,20 @@ def problem(seed=0):
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
-def run(folder, *, stop_after=None, poison=(), memory=None, rate=0.02, dropout=0.0, events=lambda item: None, pieces=1):
-    """Trains. stop_after: calls of the objective until Ctrl-C. poison: calls whose loss is NaN. memory: rows that fit; None all."""
+def run(
+    folder,
+    *,
+    stop_after=None,
+    poison=(),
+    explode=(),
+    memory=None,
+    rate=0.02,
+    dropout=0.0,
+    events=lambda item: None,
+    pieces=1,
+):
+    """Trains. stop_after: calls of the objective until Ctrl-C. poison: calls whose loss is NaN; explode: those whose loss is huge.
+    memory: rows that fit; None all."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     x, y = problem()
@@ -42,6 +54,8 @@ def run(folder, *, stop_after=None, poison=(), memory=None, rate=0.02, dropout=0
                 "[enforce fail at alloc_cpu.cpp:124] DefaultCPUAllocator: can't allocate memory: you tried to allocate"
             )
         loss = torch.nn.functional.cross_entropy(model(x[positions]), y[positions])
+        if calls in explode:
+            return loss + 10.0
         return loss * float("nan") if calls in poison else loss
 
     def validate():
@@ -191,6 +205,20 @@ def test_stopped_before_and_after_going_back_it_ends_with_the_same_bits(tmp_path
     assert same(undisturbed, run(tmp_path / "stopped", rate=20.0)[0])
 
 
+def test_going_back_to_the_very_beginning_is_a_run_with_lower_rates(tmp_path):
+    """Nothing of the steps that diverged is left: neither weights nor moments."""
+    again, _ = run(tmp_path / "again", poison=(7,))
+    assert same(again, run(tmp_path / "lower", rate=0.02 * loop.RETREAT)[0])
+
+
+def test_what_diverges_as_an_epoch_begins_goes_back_before_the_steps_that_were_watched(tmp_path):
+    heard = []
+    run(tmp_path, explode=(29, 30, 31), events=heard.append)  # an epoch has 15 batches: two are of the second
+    (told,) = [item["message"] for item in heard if item.get("code") == "train.diverged"]
+    assert "in epoch 3" in told
+    assert "beginning of epoch 2" in told
+
+
 def test_a_batch_that_does_not_fit_is_done_in_pieces_with_the_same_gradient(tmp_path, record_property):
     heard = []
     whole, _ = run(tmp_path / "whole")
@@ -215,7 +243,7 @@ def test_a_row_that_does_not_fit_is_the_end_and_other_errors_pass_through(tmp_pa
 
     with pytest.raises(RuntimeError, match="shapes"):
         loop._gradients(
-            broken, np.arange(4), {"pieces": 1}, torch.optim.SGD([torch.zeros(1)]), bf16=False, events=print
+            broken, np.arange(4), {"pieces": 1}, torch.optim.SGD([torch.zeros(1)]), numbers=0, bf16=False, events=print
         )
 
 
@@ -238,7 +266,7 @@ def test_a_disk_without_room_is_said_before_the_first_step(tmp_path, monkeypatch
     with pytest.raises(SartorError) as caught:
         run(tmp_path, poison=range(1, 10_000))
     assert caught.value.code == "train.no-room"
-    assert "two checkpoints" in str(caught.value)
+    assert "checkpoints and weights take 0.0 MB" in str(caught.value)
     assert not list(tmp_path.iterdir())
 
 

@@ -86,6 +86,7 @@ def test_what_is_not_certain_loses_nothing():
     [
         ("a\x07bc", "control characters", "abc"),
         ("pass\u200bword", "hidden characters", "password"),
+        ("❤\ufe0f pro\u200bduct", "hidden characters", "❤\ufe0f product"),
         ("\u202eabc", "hidden characters", "abc"),
         ("锟斤拷", "lost characters", "锟斤拷"),
         ("caf\ufffd", "lost characters", "caf\ufffd"),
@@ -102,6 +103,7 @@ def test_stray_characters_are_found(text, what, mended):
         "plain text\twith a tab\nand a line",
         "café, naïve, Ångström, São Paulo, 50 £",
         "很好吃，下次还来",
+        "❤\ufe0f\u200d🔥 and 1\ufe0f\u20e3",
         "👩\u200d💻 and 👨\u200d👩\u200d👧",
         "می\u200cخواهم",
         "क्\u200dष",

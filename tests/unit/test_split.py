@@ -105,7 +105,7 @@ def test_near_duplicates_never_stand_on_both_sides_but_a_template_may() -> None:
     assert apart(sides)
     # All of a template in one part would leave the others without it.
     assert min((rows >= 800).sum() for rows in (splits.train, splits.valid, splits.test)) >= 20
-    assert "near-duplicates" in splits.rule
+    assert "near-duplicates kept together, but for 200 rows of templates" in splits.rule
 
 
 def test_groups_never_cross_and_duplicates_tie_groups_together() -> None:
