@@ -315,13 +315,15 @@ def _right(
     seed: int,
 ) -> float:
     """Accuracy of a linear model of these rows: support vectors on n-grams, logistic regression on embeddings."""
-    from sklearn.linear_model import LogisticRegression
     from sklearn.svm import LinearSVC
 
+    from sartor.task import classify
+
     if model == "MiniLM":
-        solver: Any = LogisticRegression(C=strength, max_iter=300)
-    else:
-        solver = LinearSVC(C=strength, tol=0.01, random_state=seed)
+        spec = {"classes": list(range(int(truth.max()) + 1))}
+        weight, bias = classify.fit_linear(made[rows], labels[rows], spec, strength=strength, seed=seed)
+        return float(((made[judged] @ weight.T + bias).argmax(axis=1) == truth[judged]).mean())
+    solver = LinearSVC(C=strength, tol=0.01, random_state=seed)
     return float((solver.fit(made[rows], labels[rows]).predict(made[judged]) == truth[judged]).mean())
 
 

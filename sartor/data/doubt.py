@@ -1,6 +1,7 @@
 """Doubt: rows whose label is probably wrong, found by models that never saw them.
 
-Confident learning (Northcutt, Jiang and Chuang 2021, JAIR 70) on out-of-fold probabilities. The models have closed forms: naive Bayes on
+Out-of-fold probabilities and a model of how labels go wrong give each label the probability that it is right (Bayes' rule); as many as
+are estimated to be wrong are doubted, as in confident learning (Northcutt, Jiang and Chuang 2021, JAIR 70). The models have closed forms: naive Bayes on
 n-grams and a linear discriminant on embeddings bear wrong labels better than solvers that fit every row, rank planted ones
 higher, and take a second (docs/log.md, 2026-11-25). What is read of an input is for its modality to say (`features`).
 """
@@ -29,6 +30,7 @@ MOST_CELLS = 20_000_000  # rows times classes; of more, a sample of the rows is 
 MOST_WEIGHTS = 30_000_000  # features times classes; of more, the most frequent features are read
 SURE_SHARE = 0.2  # of the rows of each predicted class, the most confident, from which rates of errors are estimated
 PRIORS = (5.0, 50.0)  # rows of errors spread evenly over the classes, that shrink the estimated transitions
+RATHER_SURE = 0.7  # probability of a label, from which on it is not doubted
 STANDARD_ERRORS = 2.0  # by which transitions that are not even must explain other rows better, to be believed
 
 
@@ -183,18 +185,17 @@ def fit(made: Any, given: np.ndarray, keys: np.ndarray, *, classes: int, seed: i
 def judge(rows: np.ndarray, classes: np.ndarray, given: np.ndarray, probabilities: np.ndarray) -> Doubts:
     """Doubts from probabilities [n, classes] of models that did not see these rows.
 
-    A row is doubtful where the confident joint has it in another class than its own, and of those only as many as the estimated
-    rate of errors allows: a model that is often wrong itself would doubt many right labels.
+    Doubtful are the rows whose label is least likely to be right, as many as the estimated rate of errors says and no row whose label is rather
+    sure: a model that is often wrong itself would doubt many right labels.
     """
     places = np.arange(len(given))
     fit = posterior(given, probabilities, transitions(given, probabilities))
     quality = fit[places, given]
     others = fit.copy()
     others[places, given] = -1.0
-    confident = confident_classes(given, probabilities)
     rate, low, high = error_rate(given, probabilities)
     order = np.argsort(quality, kind="stable")
-    suspects = order[(confident[order] >= 0) & (confident[order] != given[order])]
+    worst = order[: round(rate * len(given))]
     return Doubts(
         rows=rows,
         classes=classes,
@@ -202,33 +203,11 @@ def judge(rows: np.ndarray, classes: np.ndarray, given: np.ndarray, probabilitie
         probabilities=probabilities,
         quality=quality,
         suggested=others.argmax(axis=1),
-        wrong=suspects[: round(rate * len(given))],
+        wrong=worst[quality[worst] < RATHER_SURE],
         rate=rate,
         low=low,
         high=high,
     )
-
-
-def confident_classes(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """The class [n] that each row surely belongs to, -1 for none: section 3.1 of Northcutt et al. 2021.
-
-    The threshold of a class is the mean of its probability over the rows labelled with it; of several classes that reach theirs
-    the likeliest counts.
-    """
-    number = probabilities.shape[1]
-    mine = [given == code for code in range(number)]
-    thresholds = np.array([probabilities[of, code].mean() if of.any() else np.inf for code, of in enumerate(mine)])
-    reached = np.where(probabilities >= thresholds - 1e-9, probabilities, -1.0)
-    return np.where(reached.max(axis=1) >= 0, reached.argmax(axis=1), -1)
-
-
-def confident_joint(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Counts [given class, sure class] of the rows that surely belong somewhere."""
-    number = probabilities.shape[1]
-    confident = confident_classes(given, probabilities)
-    sure = confident >= 0
-    counts = np.bincount(given[sure] * number + confident[sure], minlength=number * number)
-    return counts.reshape(number, number)
 
 
 def error_rate(given: np.ndarray, probabilities: np.ndarray) -> tuple[float, float, float]:

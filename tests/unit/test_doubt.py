@@ -105,23 +105,18 @@ def test_duplicates_share_a_fold_and_every_class_stands_in_every_fold():
     assert all(set(fold[labels == code]) == set(range(doubt.FOLDS)) for code in range(3))
 
 
-def test_the_confident_joint_of_a_small_example_by_hand():
-    given = np.array([0, 0, 0, 0, 1, 1, 1, 2, 2])
-    probabilities = np.array(
-        [
-            [0.90, 0.05, 0.05],  # thresholds: (.9 + .7 + .1 + .3) / 4 = .5, (.6 + .8 + .1) / 3 = .5, (.8 + .2) / 2 = .5
-            [0.70, 0.20, 0.10],
-            [0.10, 0.80, 0.10],  # surely of class 1
-            [0.30, 0.40, 0.30],  # of none
-            [0.20, 0.60, 0.20],
-            [0.10, 0.80, 0.10],
-            [0.80, 0.10, 0.10],  # surely of class 0
-            [0.10, 0.10, 0.80],
-            [0.50, 0.30, 0.20],  # just of class 0
-        ]
-    )
-    assert doubt.confident_classes(given, probabilities).tolist() == [0, 0, 1, -1, 1, 1, 0, 2, 0]
-    assert doubt.confident_joint(given, probabilities).tolist() == [[2, 1, 0], [1, 2, 0], [1, 0, 1]]
+def test_as_many_are_doubted_as_the_rate_says_and_none_that_is_rather_sure():
+    rng = np.random.default_rng(4)
+    truth = rng.integers(0, 4, 2000)
+    given = np.where(rng.random(2000) < 0.2, (truth + 1) % 4, truth)
+    probabilities = np.full((2000, 4), 0.02)
+    probabilities[np.arange(2000), truth] = 0.94
+    told = doubt.judge(np.arange(2000), np.arange(4), given, probabilities)
+    assert set(told.wrong.tolist()) == set(np.flatnonzero(given != truth).tolist())
+    # Of a model that knows nothing as many seem wrong, and no label is unlikely enough to be doubted for it.
+    blind = doubt.judge(np.arange(2000), np.arange(4), given, np.full((2000, 4), 0.25) + 1e-3 * rng.random((2000, 4)))
+    assert (blind.quality[blind.wrong] < doubt.RATHER_SURE).all()
+    assert len(blind.wrong) <= round(blind.rate * 2000)
 
 
 def test_with_even_errors_the_ranking_is_that_of_the_given_labels_probability():
