@@ -452,8 +452,10 @@ def _newest(
             whole = all(_sha256(path / name) == digest for name, digest in digests.items())
             if whole and json.loads((path / "state.json").read_text(encoding="utf-8"))["identity"] == identity:
                 return path
-        except (OSError, ValueError, KeyError):
+        except (FileNotFoundError, ValueError, KeyError):
             whole = False
+        except OSError:  # it cannot be read now, which does not say that it is damaged
+            continue
         if not whole:
             _discard(path)
     return None
