@@ -2173,9 +2173,9 @@ TEXT: dict[str, dict[str, str]] = {
         "there from {before} to {after}.",
         "reliability.calibrated.valid": "Its outputs were divided by {temperature}, fitted on {rows} validation rows: log loss "
         "there from {before} to {after}.",
-        "abstains.sure": "It answers from a probability of {below} on: on {rows} calibration rows it answered {coverage}, and {accuracy} of "
+        "abstains.sure": "It answers from a probability of {below} on: on the {rows} rows that chose this it answered {coverage}, and {accuracy} of "
         "that rightly; these rows vouch for what was asked.",
-        "abstains.unsure": "It answers from a probability of {below} on: on {rows} calibration rows it answered {coverage}, and {accuracy} of "
+        "abstains.unsure": "It answers from a probability of {below} on: on the {rows} rows that chose this it answered {coverage}, and {accuracy} of "
         "that rightly. No threshold was sure to keep what was asked; this one is the likeliest to.",
         "reliability.note": "On the dashed line, stated equals observed. The orange part is the gap between them; "
         "the thick edge is what was observed.",
@@ -2436,8 +2436,8 @@ TEXT: dict[str, dict[str, str]] = {
         "reliability.fair": "总体既不过于自信，也不过于谨慎。",
         "reliability.calibrated.calib": "它的输出除以了 {temperature}，由 {rows} 行校准数据得出：其上的对数损失从 {before} 变为 {after}。",
         "reliability.calibrated.valid": "它的输出除以了 {temperature}，由 {rows} 行验证数据得出：其上的对数损失从 {before} 变为 {after}。",
-        "abstains.sure": "概率达到 {below} 时它才作答：在 {rows} 行校准数据上，它回答了 {coverage}，其中 {accuracy} 答对；这些行足以保证所要求的。",
-        "abstains.unsure": "概率达到 {below} 时它才作答：在 {rows} 行校准数据上，它回答了 {coverage}，其中 {accuracy} 答对。没有哪个阈值确信能守住所要求的，这是最有可能的一个。",
+        "abstains.sure": "概率达到 {below} 时它才作答：在选定它的 {rows} 行数据上，它回答了 {coverage}，其中 {accuracy} 答对；这些行足以保证所要求的。",
+        "abstains.unsure": "概率达到 {below} 时它才作答：在选定它的 {rows} 行数据上，它回答了 {coverage}，其中 {accuracy} 答对。没有哪个阈值确信能守住所要求的，这是最有可能的一个。",
         "reliability.note": "在虚线上，给出的概率与实际比例相等。橙色部分是两者之差，粗边线是实际比例。",
         "mistake.note": "答错而又最有把握的测试数据。其中有些可能是标注有误。",
         "mistake.probability": "把握",

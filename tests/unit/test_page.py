@@ -675,7 +675,7 @@ def test_a_model_that_may_abstain_tells_from_where_on_it_answers(controlled: boo
     chosen = next(one for one in report["candidates"] if one["id"] == report["chosen"])
     chosen["abstains"] = {"below": 0.618, "controlled": controlled, "rows": 400, "coverage": 0.8125, "accuracy": 0.975}
     text = read(render(report)).text
-    assert "from a probability of 0.6180 on: on 400 calibration rows it answered 81.2%, and 97.5%" in text
+    assert "from a probability of 0.6180 on: on the 400 rows that chose this it answered 81.2%, and 97.5%" in text
     assert said in text
     assert "from a probability of" not in read(render(support())).text
 
