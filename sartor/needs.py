@@ -443,6 +443,7 @@ def _verdict(need: Need, value: Value | None, confidence: float, verdict: str, a
         verdict=verdict,
         advice=advice,
         method=value.method if value else "",
+        name=str(need.key),
     )
 
 

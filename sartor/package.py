@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,11 @@ def report_record(
         },
         "values": [
             value.as_dict()
-            | ({"name": f"{value.key.measure} {BESIDE[value.key.where]}"} if value.key.where in BESIDE else {})
+            | (
+                {"name": f"{replace(value.key, where=None)} {BESIDE[value.key.where]}"}
+                if value.key.where in BESIDE
+                else {}
+            )
             for value in report.values
         ],
         "figures": report.figures,
@@ -201,7 +206,6 @@ def now() -> str:
 
 def _absolute(needs: Needs) -> Needs:
     """Paths that still lead to the data when the bundle is verified from elsewhere on this machine."""
-    from dataclasses import replace
 
     def full(value: Any) -> str:
         return str(Path(value).resolve()) if Path(str(value)).exists() else str(value)

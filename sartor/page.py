@@ -833,16 +833,14 @@ def _figure_of_limit(need: Record) -> str:
     return f"{_number(need, 'limit') or 0.0:.12g}" + (f"\u00a0{unit}" if unit else "")
 
 
-_BESIDE = re.compile(r"with(out)? (the )?(leaked|doubtful) rows$")
+_BESIDE = re.compile(r"(.*) with(out)? (the )?(leaked|doubtful) rows", re.DOTALL)
 
 
 def _readings(report: Record, need: Record) -> Html | None:
     """The same measure with leaked rows and without doubtful ones, where the build measured them."""
-    others = [
-        value
-        for value in _items(report, "values")
-        if _text(_part(value, "key"), "measure") == _text(need, "measure") and _BESIDE.search(_text(value, "name"))
-    ]
+    name = _text(need, "name") or _text(need, "measure")
+    found = ((_BESIDE.fullmatch(_text(value, "name")), value) for value in _items(report, "values"))
+    others = [value for match, value in found if match and match[1] == name]
     if not others:
         return None
     lines = [

@@ -123,6 +123,7 @@ class Verdict:
     verdict: str  # met, missed, unproven
     advice: str
     method: str = ""
+    name: str = ""  # of the value that was judged, without limit and unit
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

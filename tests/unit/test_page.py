@@ -694,6 +694,17 @@ def test_leak_is_named_beside_the_verdict_with_both_scores() -> None:
     assert "121 test rows also stand in train" in text
 
 
+def test_beside_a_need_stand_only_readings_of_the_same_measure() -> None:
+    report = sentiment_missed()
+    asked = "accuracy at coverage 0.5"
+    report["needs"][0] |= {"name": asked, "setting": "coverage \u2265 0.5"}
+    sure = value("accuracy", 0.936, 0.92, 0.95, 900, name=f"{asked} without leaked rows")
+    report["values"].append(sure)
+    text = read(render(report)).text
+    assert f"{asked} without leaked rows: 0.936" in text
+    assert "accuracy without leaked rows: 0.871" not in text
+
+
 def test_every_candidate_stands_in_plot_and_table_with_why_it_was_not_chosen() -> None:
     html = render(support())
     text = read(html).text
