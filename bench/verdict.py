@@ -105,6 +105,7 @@ def cases() -> dict[str, tuple[str, int, Simulation]]:
         )
         found[f"one of three {n}"] = ("three needs at once, exit 0: one at its limit, two far above", n, one_of_three)
         found[f"macro f1 {n}"] = ("macro F1 of 5 classes", n, macro_f1)
+        found[f"calibration {n}"] = ("calibration error of 5 points", n, calibration_error)
         found[f"difference {n}"] = ("accuracy over the baseline, 20 points", n, over_baseline)
         for correlation in (0.1, 0.5):
             what = f"accuracy, rows in groups of {GROUP}, correlation {correlation} inside a group"
@@ -294,6 +295,26 @@ def macro_f1(rng: np.random.Generator, n: int, rounds: int) -> list[bool | None]
         drawn = rng.choice(25, n, p=joint / joint.sum())
         sample = cells[drawn]
         found = bounds.bootstrap(sample, metric.finish, level=level)
+        measured = float(metric.finish(sample.sum(axis=0)))
+        answers.append(None if found is None else met([(need, value(need, measured, found, n, level))]))
+    return answers
+
+
+def calibration_error(rng: np.random.Generator, n: int, rounds: int) -> list[bool | None]:
+    """Probabilities that are five points too high, of two classes."""
+    metric = classify.METRICS["calibration_error"]
+    truth = 0.05
+    need = needs.parse(f"calibration_error <= {truth}")
+    level = bounds.level_of_look(1 - ALPHA, 1)
+    grid = np.linspace(0.55, 0.99, 45)
+    one = [{"label": "a", "probability": told, "probabilities": {"a": told, "b": 1 - told}} for told in grid]
+    cells = [metric.stats(one, [target] * len(grid), {"classes": ["a", "b"]}, None) for target in "ba"]  # wrong, right
+    answers: list[bool | None] = []
+    for _ in range(rounds if n <= 200 else min(rounds, max(500, rounds * 200 // n))):
+        told = rng.integers(0, len(grid), n)
+        right = rng.random(n) < grid[told] - truth
+        sample = np.where(right[:, None], cells[1][told], cells[0][told])
+        found = bounds.bootstrap(sample, metric.finish, level=level, noise=metric.noise)
         measured = float(metric.finish(sample.sum(axis=0)))
         answers.append(None if found is None else met([(need, value(need, measured, found, n, level))]))
     return answers

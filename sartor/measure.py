@@ -404,7 +404,7 @@ def value_of(
         method = "bootstrap over groups" if groups is not None else "bootstrap"
 
         def at_level(level: float) -> bounds.Bounds | None:
-            return bounds.bootstrap(stats, metric.finish, level=level, groups=groups)
+            return bounds.bootstrap(stats, metric.finish, level=level, groups=groups, noise=metric.noise)
 
     rungs = [(level, at_level(level)) for level in levels]
     return _with_rungs(

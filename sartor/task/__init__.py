@@ -22,7 +22,8 @@ class Metric:
     """A measure of quality that can be resampled: per-example statistics, and a function of their weighted sums.
 
     stats(answers, targets, spec, for_class) -> [n, s]. finish(sums [..., s]) -> [...]. A proportion has s = 2:
-    (successes, trials), so that an exact interval exists for it.
+    (successes, trials), so that an exact interval exists for it. noise(stats [n, s]) -> by how much chance alone raises the replicates of a
+    bootstrap, of a measure that chance can only raise.
     """
 
     unit: str
@@ -31,6 +32,7 @@ class Metric:
     per_class: bool  # needs `for CLASS`
     stats: Callable[[Sequence[dict[str, Any]], Sequence[Any], Spec, Any], np.ndarray]
     finish: Callable[[np.ndarray], np.ndarray]
+    noise: Callable[[np.ndarray], float] | None = None
 
 
 class Task(Protocol):

@@ -333,6 +333,15 @@ def _expected_calibration_error(sums: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(gap).sum(-1) / np.maximum(1, number.sum(-1)))
 
 
+def _noise_of_calibration(stats: np.ndarray) -> float:
+    """What a bootstrap replicate of the calibration error is expected to be where the probabilities are right.
+
+    Gaps of a bin are then normal around 0; a replicate doubles their variance, and the mean of |z| is sqrt(2 / pi).
+    """
+    gap, number = np.moveaxis(stats.reshape(len(stats), 2, -1), 1, 0)
+    return float(np.sqrt(2 / np.pi * 2 * (gap**2).sum(axis=0)).sum() / max(1, number.sum()))
+
+
 def _ratio(sums: np.ndarray) -> np.ndarray:
     trials = sums[..., 1]
     return np.divide(sums[..., 0], trials, out=np.full_like(trials, np.nan), where=trials > 0)
@@ -344,5 +353,7 @@ METRICS: Mapping[str, Metric] = {
     "recall": Metric("", "higher", True, True, _recall, _ratio),
     "precision": Metric("", "higher", True, True, _precision, _ratio),
     "log_loss": Metric("nats", "lower", False, False, _log_losses, _ratio),
-    "calibration_error": Metric("", "lower", False, False, _calibration_parts, _expected_calibration_error),
+    "calibration_error": Metric(
+        "", "lower", False, False, _calibration_parts, _expected_calibration_error, _noise_of_calibration
+    ),
 }

@@ -7,6 +7,7 @@ import pytest
 from scipy import optimize, signal, stats
 
 from sartor import bounds
+from sartor.task.classify import METRICS
 
 
 @pytest.mark.parametrize(("successes", "trials"), [(0, 10), (10, 10), (7, 10), (180, 200), (999, 1000)])
@@ -82,6 +83,28 @@ def test_bootstrap_of_a_mean_is_close_to_the_t_bound():
     expected = bounds.mean(sample)
     assert found.low == pytest.approx(expected.low, abs=0.03)
     assert found.high == pytest.approx(expected.high, abs=0.03)
+
+
+@pytest.mark.parametrize("alike", [1, 5])
+@pytest.mark.parametrize("truth", [0.0, 0.02, 0.25])
+def test_the_bounds_of_the_calibration_error_hold_though_chance_alone_raises_it(truth, alike):
+    rng = np.random.default_rng(2)
+    metric = METRICS["calibration_error"]
+    low, high, narrow = 0, 0, []
+    for _ in range(100):
+        told = np.repeat(rng.uniform(0.55 + truth, 0.99, 240 // alike), alike)
+        right = np.repeat(rng.random(240 // alike), alike) < told - truth
+        answers = [{"label": "a", "probability": one, "probabilities": {"a": one}} for one in told]
+        sample = metric.stats(answers, ["a" if yes else "b" for yes in right], {"classes": ["a", "b"]}, None)
+        groups = np.repeat(np.arange(240 // alike), alike) if alike > 1 else None
+        found = bounds.bootstrap(sample, metric.finish, groups=groups, rounds=400, noise=metric.noise)
+        low += found.low > truth
+        high += found.high < truth
+        narrow.append(found.low)
+    assert low <= 10
+    assert high <= 10
+    if truth == 0.25 and alike == 1:
+        assert np.median(narrow) > 0.1  # and it still tells that there is an error
 
 
 @pytest.mark.parametrize("correlation", [0.0, 0.5, 0.9])
