@@ -47,6 +47,7 @@ MESSAGES: dict[str, str] = {
     "data.part-inside": "{path} was given as {part}, but it holds {found}. Give the file of that part.",
     "data.folder": "The folder {path} holds {found}, not one table, tables named for their part (train.csv, test.csv) or texts in a folder per class. Name the file.",
     "data.archive": "The archive {path} is refused: {reason}. Pack the tables anew, or give the folder or the table itself.",
+    "data.media-missing": "{missing:,} of the {total:,} files that {columns} of {path} names cannot be had; the first, {example!r}, {reason}. Looked in {places}. Put the files there, or leave the column out.",
     "data.hub-missing": "The hub data set {path!r} cannot be had: {reason}. Offline, download it elsewhere and give its folder, or copy it into {cache}.",
     "data.hub-config": "The data set {path} has several configurations: {known}. Choose one, as in {example}.",
     # what the columns are
@@ -57,7 +58,6 @@ MESSAGES: dict[str, str] = {
     "schema.task-unsuited": "Column {column!r} cannot be the target of {task}: it has {values} in {present:,} rows, such as {example}. A target has at least two values, each in several rows: name another column with --target, or mend this one.",
     "schema.ambiguous-task": "Column {column!r} could be the target of several tasks: {candidates}. Name one, as in --task {example}.",
     "schema.no-input": "Nothing to learn from beside the target {target!r}: there is {found}. Inputs can be: {known}. If one of them is meant to be read as such, name it with --input.",
-    "schema.nothing-to-read": "No column holds anything to learn from. Inputs can be: {known}; the columns are: {found}.",
     "schema.input-kind": "Column {column!r} cannot be an input: it holds {kind}. Inputs can be: {known}. Name another column with --input.",
     # splits
     "split.no-train": "The data has {found} but no part to train on. Give train, or one file from which the parts are made.",

@@ -49,6 +49,7 @@ class Context:
     events: Events = silent
     pieces: int = 1  # that a batch is done in, where a whole one was too much for the memory
     stop: Stop = field(default_factory=Stop)
+    backbone: dict[str, Any] = field(default_factory=dict)  # of the bundle that the step begins with
     notes: dict[str, Any] = field(default_factory=dict)
     _examples: dict[str, Examples] = field(default_factory=dict)
 
@@ -143,7 +144,7 @@ def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> 
         step = leaves.load("step", move.step)
         events(event("step", plan=plan.name, step=move.step, status="start"))
         began = time.monotonic()
-        ctx.notes = {}
+        ctx.notes, ctx.backbone = {}, before.meta["backbone"] if before else {}
         ctx.checkpoints = cache / f"{name}.checkpoints"
         with bundles.writing(cache / name) as ctx.folder:
             changes = step.run(before, ctx, **step.resolve(dict(move.arguments), ctx))

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from sartor import bounds, checkpoint, leaves
+from sartor import bounds, leaves
 from sartor.errors import InputError, near
 from sartor.needs import SYSTEM, Need, Needs
 from sartor.plan import Move, Plan
@@ -33,7 +33,7 @@ class Candidate:
 
     id: str
     plan: Plan
-    kind: str  # trivial, linear, frozen, tuned, given
+    kind: str  # trivial, linear (fitted), frozen, tuned, trained (from nothing), given
     weights: str = ""  # candidates of the same weights differ only in how these are exported
     forecast_s: float = 0.0
     status: str = "waiting"  # waiting, measured, failed, skipped
@@ -100,6 +100,8 @@ class Profile:
     characters: float  # median of one input
     languages: Mapping[str, float]
     gflops: float  # speed at which an encoder's products run on this machine, from a measurement
+    columns: int = 1  # inputs
+    sizes: Mapping[str, float] = field(default_factory=dict)  # what modalities say of theirs: pixels, seconds
     kinds: frozenset[str] = frozenset({"text"})  # modalities of the inputs
 
     @property
@@ -149,18 +151,18 @@ class Front:
             ),
             "trivial",
         )
-        for name, leaf, why, trains in self.bodies:
-            if trains != "gradient":
-                yield Candidate(
-                    name,
-                    Plan(name, (_start(name, leaf), Move("fit", {}), Move("export", {})), why),
-                    "linear",
-                )
-                continue
-            begin = (_start(name, leaf), Move("fit", {}, "A linear layer on its embeddings as they are."))
-            yield from _exports("frozen", begin, f"{why} Its embeddings as they are, with a linear layer.")
-            tuned = (*begin, Move("train", {}, "All weights, from the linear layer that fits its embeddings."))
-            yield from _exports("tuned", tuned, f"{why} All its weights tuned.")
+        for body in self.bodies:
+            begin = _start(body.name, body.leaf)
+            if not body.trains:
+                plan = Plan(body.name, (begin, Move("fit", {}), Move("export", {})), body.why)
+                yield Candidate(body.name, plan, "linear")
+            elif not body.module.PRETRAINED:
+                yield from _exports("trained", (begin, Move("train", {}, "From nothing.")), body.why)
+            else:
+                fitted = (begin, Move("fit", {}, "A linear layer on its embeddings as they are."))
+                yield from _exports("frozen", fitted, f"{body.why} Its embeddings as they are, with a linear layer.")
+                tuned = (*fitted, Move("train", {}, "All weights, from the linear layer that fits its embeddings."))
+                yield from _exports("tuned", tuned, f"{body.why} All its weights tuned.")
 
     def decide(self, candidate: Candidate, *, left_s: float) -> Decision:
         """Whether to try a candidate now. left_s: of the budget, less what judging the winner will take."""
@@ -182,7 +184,7 @@ class Front:
         if forecast > left_s:
             why = f"It would take about {forecast:.0f} s, and {max(0.0, left_s):.0f} s of the budget are left."
             return Decision(False, why, forecast, epochs)
-        if candidate.kind == "tuned" and epochs == 0:
+        if candidate.kind in ("tuned", "trained") and epochs == 0:
             return Decision(False, "Not one epoch fits what is left of the budget.", forecast, epochs)
         return Decision(True, "", forecast, epochs)
 
@@ -265,18 +267,21 @@ class Front:
             return 0.0, None
         if candidate.kind == "trivial":
             return START_S + MEASURE_S, None
+        module = leaves.load("backbone", str(candidate.plan.moves[0].arguments["leaf"]))
         if candidate.kind == "linear":
-            return START_S + MEASURE_S + rows * profile.characters * 8e-6 + profile.classes * rows * 1e-5, None
+            seconds = getattr(module, "seconds", _seconds)(profile)
+            return START_S + MEASURE_S + seconds, None
         made = next((c for c in self.found if c.weights == candidate.weights and c.status == "measured"), None)
         if made is not None:
             return EXPORT_S + made.steps.get("measure", MEASURE_S), made.epochs
         embed_s = self._embed_s(candidate.plan) * self.slowness
         if candidate.kind == "frozen":
             return START_S + embed_s + EXPORT_S + MEASURE_S, None
-        embedded = any(c.kind == "frozen" and c.status == "measured" for c in self.found)
+        embedded = candidate.kind == "trained" or any(c.kind == "frozen" and c.status == "measured" for c in self.found)
         fixed = START_S + EXPORT_S + MEASURE_S + (0.0 if embedded else embed_s)
         epoch_s = 3.5 * embed_s  # forward, backward and the optimiser, over embedding's forward
-        wanted = int(np.clip(round(24_000 / max(1, rows)), 3, 12))
+        most = int(module.TRAINING.get("epochs", 12))  # of a body that knows nothing it is what it takes
+        wanted = most if candidate.kind == "trained" else int(np.clip(round(24_000 / max(1, rows)), 3, most))
         fits = wanted if math.isinf(left_s) else int((0.85 * left_s - fixed) / max(epoch_s, 1e-9))
         epochs = int(np.clip(fits, 0, wanted))
         return fixed + epochs * epoch_s, epochs
@@ -284,8 +289,8 @@ class Front:
     def _embed_s(self, plan: Plan) -> float:
         """Seconds of one forward pass over the training rows at 40 % of the measured matrix speed."""
         start = plan.moves[0].arguments
-        flops = 2 * _parameters(start["backbone"], start["leaf"]) * self.profile.tokens * self.profile.rows
-        return float(flops / (self.profile.gflops * 1e9 * 0.4))
+        each = leaves.load("backbone", start["leaf"]).flops(start["backbone"], self.profile)
+        return float(each * self.profile.rows / (self.profile.gflops * 1e9 * 0.4))
 
     def _gap(self, candidate: Candidate) -> float:
         """The sum of how far each limit is missed, as shares of the limits."""
@@ -403,36 +408,59 @@ def _exports(kind: str, begin: tuple[Move, ...], reason: str) -> Iterator[Candid
         yield Candidate(made, plan, kind, weights=f"{kind} {name}")
 
 
-def _bodies(needs: Needs, profile: Profile) -> list[tuple[str, str, str, str]]:
-    """(name, leaf, why, how it trains) of the backbones that suit the data, the cheapest first."""
-    found: list[tuple[int, tuple[str, str, str, str]]] = []
+@dataclass(frozen=True)
+class Body:
+    """A backbone that suits the data, and why."""
+
+    name: str
+    leaf: str
+    why: str
+
+    @property
+    def module(self) -> Any:
+        return leaves.load("backbone", self.leaf)
+
+    @property
+    def trains(self) -> bool:
+        """Whether it is trained by gradients."""
+        return bool(self.module.TRAINS == "gradient")
+
+    def cost(self, profile: Profile) -> tuple[bool, float, str]:
+        """To be ordered by: those that fit themselves first, then by what one costs."""
+        each = (
+            self.module.flops(self.name, profile) if self.trains else getattr(self.module, "seconds", _seconds)(profile)
+        )
+        return self.trains, each, self.name
+
+
+def _bodies(needs: Needs, profile: Profile) -> list[Body]:
+    """Those that suit the data, the cheapest first."""
+    found: list[Body] = []
     asked = None if needs.backbone in ("auto", "none") else needs.backbone
-    for leaf in leaves.names("backbone"):
-        module = leaves.load("backbone", leaf)
-        if leaf == "trivial" or not profile.kinds <= set(module.TAKES):
+    suited = [leaf for leaf in leaves.names("backbone") if profile.kinds <= set(leaves.load("backbone", leaf).TAKES)]
+    for leaf in suited:
+        if leaf == "trivial":
             continue
+        module = leaves.load("backbone", leaf)
         for card in module.cards():
             known = sum(share for name, share in profile.languages.items() if name in card.languages or name == "?")
             if card.name == asked:
                 why = f"{card.name} was asked for."
             elif module.TRAINS != "gradient":
                 why = f"{card.note} It is {card.source}.".strip()
-            elif needs.backbone == "auto" and ("*" in card.languages or known >= 0.5):
+            elif needs.backbone == "auto" and "*" in card.languages:
+                why = f"{card.note} It comes from {card.source}." if module.PRETRAINED else card.note
+            elif needs.backbone == "auto" and known >= 0.5:
                 why = f"{card.name} knows the language of {known:.0%} of the rows."
             else:
                 continue
-            found.append((_parameters(card.name, leaf), (card.name, leaf, why, module.TRAINS)))
-    if asked is not None and asked not in [name for _, (name, *_) in found]:
-        found.append((_parameters(asked, "hub"), (asked, "hub", f"{asked} was asked for.", "gradient")))
-    return [body for _, body in sorted(found, key=lambda item: (item[0], item[1][0]))]
+            found.append(Body(card.name, leaf, why))
+    if asked is not None and asked not in [body.name for body in found]:
+        opens = next((leaf for leaf in suited if getattr(leaves.load("backbone", leaf), "OPENS_HUB", False)), "hub")
+        found.append(Body(asked, opens, f"{asked} was asked for."))
+    return sorted(found, key=lambda body: body.cost(profile))
 
 
-def _parameters(name: str, leaf: str) -> int:
-    """Weights that every token passes through; of a transformer layers · (4 · width² + 2 · width · inner)."""
-    if leaf != "hub":
-        return next((card.parameters for card in leaves.load("backbone", leaf).cards() if card.name == name), 0)
-    config = checkpoint.config_of(name)
-    layers = checkpoint.size_of(name, config, "num_hidden_layers", "n_layers", otherwise=6)
-    width = checkpoint.size_of(name, config, "hidden_size", "dim", otherwise=384)
-    inner = checkpoint.size_of(name, config, "intermediate_size", "hidden_dim", otherwise=4 * width)
-    return layers * (4 * width * width + 2 * width * inner)
+def _seconds(profile: Profile) -> float:
+    """Of fitting a body that does not say."""
+    return profile.rows * 1e-3

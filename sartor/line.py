@@ -200,18 +200,22 @@ def profile(ground: Ground, run: Run) -> Profile:
     """What the planner goes by: rows, classes, lengths, languages, and the speed of this machine."""
     train = ground.examples("train")
     seen: dict[str, float] = {}
-    characters = 0.0
+    sizes: dict[str, float] = {}
     inputs = ground.dataset.schema.inputs
     for column in inputs:
         told = leaves.load("modality", column.kind).profile(train.inputs.column(column.name))  # type: ignore[attr-defined]
-        characters += float(told.get("characters_median", 0.0))
+        for name, value in told.items():
+            if isinstance(value, int | float):
+                sizes[name] = sizes.get(name, 0.0) + float(value)
         for language, share in told.get("languages", {}).items():
             seen[language] = seen.get(language, 0.0) + float(share) / len(inputs)
     spec = leaves.load("task", ground.task).learn(train.targets[ground.target])
     return Profile(
         rows=len(train),
         classes=len(spec.get("classes", [])) or 1,
-        characters=characters,
+        characters=sizes.get("characters_median", 0.0),
+        columns=len(inputs),
+        sizes=sizes,
         languages=seen,
         gflops=float(run.once("gflops", hardware.matrix_gflops)) * (BF16_GAIN if hardware.has_bf16() else 1.0),
         kinds=frozenset(column.kind for column in ground.dataset.schema.inputs),

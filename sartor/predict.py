@@ -146,12 +146,18 @@ class Predictor:
         read: Prepared = {}
         for column in self.inputs:
             name = column["name"]
-            if name not in row:
+            if name not in row and not self._may_lack(name, row):
                 known = ", ".join(repr(other["name"]) for other in self.inputs)
                 hint = next((near(name, [str(key)]) for key in row if near(name, [str(key)])), "")
                 raise RowError("row.missing-column", column=name, near=hint, known=known)
-            read[name] = self._modality[name].read(row[name], name)
+            read[name] = self._modality[name].read(row.get(name), name)
         return read
+
+    def _may_lack(self, name: str, row: Mapping[str, Any]) -> bool:
+        """Whether a row may leave this column out: a cell of a table may be empty, unless its name was written wrongly."""
+        known = {column["name"] for column in self.inputs}
+        others = [str(key) for key in row if key not in known]
+        return getattr(self._modality[name], "TABULAR", False) and not near(name, others)
 
     def answer(self, prepared: Sequence[Prepared]) -> list[dict[str, Any]]:
         """Answers of rows that were prepared: as one batch, or singly where the runtime is not batch-invariant."""

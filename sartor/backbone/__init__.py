@@ -41,10 +41,20 @@ class Processor(Protocol):
 
 
 class TrainedProcessor(Processor, Protocol):
-    """What a body that is trained by gradients asks of its processor besides: inputs are encoded once and padded per batch."""
+    """What a body that is trained by gradients asks of its processor besides: inputs are encoded once and padded per batch.
+
+    It may also have `augmented(encoded, rng) -> batch`: as `padded`, but changed at random in ways that leave the answer as it is; only
+    training asks for it. rng: a numpy Generator.
+    """
+
+    batch_units: int  # of a padded batch that a forward pass does fastest
 
     def encode(self, inputs: Any) -> list[Any]:
-        """Every input in the body's own units, kept during training; `len` of one is its cost."""
+        """Every input as the body takes it but for padding, kept during training."""
+        ...
+
+    def costs(self, encoded: Sequence[Any]) -> np.ndarray:
+        """The cost of each in the body's own units [n] int64, as `length` says it of inputs."""
         ...
 
     def padded(self, encoded: Sequence[Any]) -> dict[str, np.ndarray]:
@@ -55,14 +65,18 @@ class TrainedProcessor(Processor, Protocol):
 class Backbone(Protocol):
     """A body: what it takes, how it is started, how it is processed for.
 
-    With TRAINS = "gradient" it also has `lengths(ref, columns=, inputs=)` (the uncut cost of each input [n], from which
-    `start` resolves its option `max_tokens`), `base_weights(meta)` (the checkpoint's tensors by the body's names) where
-    `start` says `owns_weights: False`, and a TrainedProcessor. With TRAINS = "fit" it has
-    `fit(folder, meta, inputs, targets, task=, spec=, choose=, seed=) -> (body, meta, what was chosen)`.
+    With TRAINS = "gradient" it also has a TrainedProcessor, `flops(ref, profile)` (of one input's forward pass, for forecasts),
+    `resolve_options(ref, columns=, inputs=) -> (options, notes)` (what `start` is to be given that hangs on the training inputs, such as the
+    longest one that is read; and what is told of it), `base_weights(meta)` (the checkpoint's tensors by the body's names) where `start` says
+    `owns_weights: False`, and `TRAINING`, arguments of the step `train` that suit it. With PRETRAINED = False its features mean nothing before it
+    is trained. With TRAINS = "fit" it has `fit(folder, meta, inputs, targets, task=, spec=, choose=, seed=) -> (body, meta, what was
+    chosen)` and `seconds(profile)`, what that takes.
     """
 
     TAKES: tuple[str, ...]  # modalities
     TRAINS: str  # "gradient": `body` has parameters to tune; "fit": the leaf brings `fit`
+    PRETRAINED: bool  # of a body that is trained by gradients
+    TRAINING: Mapping[str, Any]
 
     def cards(self) -> list[Card]:
         """Checkpoints that are usable here and now."""

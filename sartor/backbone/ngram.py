@@ -67,6 +67,11 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
     return {"leaf": "ngram", "ref": "ngram", "features": len(kept), "owns_weights": True}
 
 
+def seconds(profile: Any) -> float:
+    """What fitting takes, roughly: every character is hashed, and every class solved for."""
+    return float(profile.rows * profile.characters * 8e-6 + profile.classes * profile.rows * 1e-5)
+
+
 def processor(folder: Path, meta: Mapping[str, Any]) -> NgramProcessor:
     """Opens what `start` wrote."""
     settings = json.loads((folder / "processor" / "ngram.json").read_text(encoding="utf-8"))

@@ -20,6 +20,7 @@ from sartor import leaves
 from sartor.data import doubt, leakage, near, personal
 from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity, numbered, shortened
 from sartor.data.doubt import Embed
+from sartor.data.schema import speaks_for_itself
 from sartor.data.split import row_keys
 
 MOST_ROWS = 1_000  # lines or classes that the details of a finding name
@@ -30,6 +31,7 @@ LEAST_FOR_OUTLIERS = 200  # values
 LEAST_PIECES = 12  # of a value
 LEAST_ALONE = 0.4  # share of pieces that stand nowhere else
 FAR, LEAST_SPREAD = 4.0, 0.02  # in spreads from the median; of the spread
+MOST_CELLS = 6  # of a row of a table, in a message
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
 
@@ -66,7 +68,9 @@ def audit(
         found += _unseen_classes(dataset, labels, usable, learning)
         found += _spellings(labels, usable)
         found += _label_in_text(dataset, labels, learning, rng)
-        found += _wrong_labels(dataset, keys, labels, usable, learning, seed, embed)
+        if any(speaks_for_itself(column.kind) for column in dataset.schema.inputs):
+            # Of a table's rows that look alike some turn out one way and some the other, and no label is wrong.
+            found += _wrong_labels(dataset, keys, labels, usable, learning, seed, embed)
     found += _telling_columns(dataset, labels, learning)
     rows = np.flatnonzero(learning)
     if len(rows):
@@ -191,11 +195,13 @@ def _conflicts(dataset: Dataset, keys: np.ndarray, labels: Labels, usable: np.nd
     affected = rows[np.isin(keys[rows], torn)]
     same = rows[keys[rows] == keys[affected[0]]]
     names = " and ".join(repr(shortened(name)) for name in sorted(set(labels.of(same))))
+    noun = "text" if all(column.kind == "text" for column in dataset.schema.inputs) else "input"
+    noun += "" if len(torn) == 1 else "s"
     return [
         Finding(
             code="audit.conflict",
             severity="warning",
-            message=f"{len(torn):,} {'text stands' if len(torn) == 1 else 'texts stand'} under different labels, in "
+            message=f"{len(torn):,} {noun} {'stands' if len(torn) == 1 else 'stand'} under different labels, in "
             f"{_rows(len(affected)).lower()}: {_show(dataset, int(affected[0]))} is {names}.",
             advice="Decide for one label each; no model can answer both.",
             count=len(affected),
@@ -652,10 +658,17 @@ def _where(dataset: Dataset, row: int) -> str:
 
 
 def _show(dataset: Dataset, row: int) -> str:
-    """The inputs of a row in quotes, short."""
-    values = Rows(dataset.table, [column.name for column in dataset.schema.inputs], np.array([row]))[0].values()
-    shown = (personal.mask(value) if isinstance(value, str) else value for value in values)
-    return " / ".join(f"“{shortened(value, 80)}”" for value in shown)
+    """The inputs of a row, short: texts in quotes, of a table its first cells with their names; bytes speak to nobody."""
+    cells = [column.name for column in dataset.schema.inputs if not speaks_for_itself(column.kind)]
+    told = []
+    for name, value in Rows(dataset.table, [column.name for column in dataset.schema.inputs], np.array([row]))[
+        0
+    ].items():
+        if isinstance(value, bytes):
+            continue
+        shown = shortened(personal.mask(value) if isinstance(value, str) else value, 30 if name in cells else 80)
+        told.append(f"{name} {shown}" if name in cells else f"“{shown}”")
+    return " / ".join(told[:MOST_CELLS]) + (", …" if len(told) > MOST_CELLS else "") or "what it holds"
 
 
 def _list(names: Iterable[str], most: int = 6) -> str:

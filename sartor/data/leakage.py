@@ -17,6 +17,8 @@ import pyarrow as pa
 from sartor import leaves
 from sartor.data import doubt
 from sartor.data.dataset import PARTS, Dataset, Finding, Rows, Severity, numbered, shortened
+from sartor.data.cells import are_dates, instant
+from sartor.data.schema import speaks_for_itself
 from sartor.data.split import row_keys
 
 SAMPLE = 2_000  # rows of each side whose inputs are compared
@@ -37,8 +39,6 @@ GROUP_NAME = re.compile(
     re.IGNORECASE,
 )
 EPOCH_NAME = re.compile(r"(^|[\W_])(time|timestamp|ts|date|created|updated|epoch)([\W_]|$)|时间|日期", re.IGNORECASE)
-_DATE = r"^\s*(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?"
-DATE = re.compile(_DATE + r"(?:[T\s]*(\d{1,2}):(\d{2})(?::(\d{2}))?.*)?\s*$")
 
 
 def leakage(
@@ -463,7 +463,7 @@ def _others(dataset: Dataset) -> list[str]:
     return [
         column.name
         for column in dataset.schema.columns
-        if column.role not in ("input", "target") and column.kind not in ("unknown", *leaves.names("modality"))
+        if column.role not in ("input", "target") and column.kind != "unknown" and not speaks_for_itself(column.kind)
     ]
 
 
@@ -485,9 +485,7 @@ def _instants(dataset: Dataset, name: str) -> np.ndarray | None:
         return None
     if EPOCH_NAME.search(name) and all(re.fullmatch(r"\s*\d{9,13}(\.\d+)?\s*", value) for value in sample):
         return np.array([_epoch(value) for value in values])
-    if sum(DATE.match(value) is not None for value in sample) < 0.95 * len(sample):
-        return None
-    return np.array([_instant(value) for value in values])
+    return np.array([instant(value) for value in values]) if are_dates(sample) else None
 
 
 def _epoch(value: str | None) -> float:
@@ -496,14 +494,3 @@ def _epoch(value: str | None) -> float:
     except ValueError:
         return float("nan")
     return seconds / 1000 if seconds > 1e11 else seconds
-
-
-def _instant(value: str | None) -> float:
-    told = DATE.match(value or "")
-    if told is None:
-        return float("nan")
-    year, month, day, hour, minute, second = (int(part or 0) for part in told.groups())
-    try:
-        return datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()
-    except ValueError:
-        return float("nan")

@@ -5,7 +5,6 @@ Nothing is guessed: what could be meant in two ways is an error that names both 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sartor import leaves
+from sartor.data import cells
 from sartor.data.dataset import Column, Role, Schema
 from sartor.errors import InputError, Problems, near
 
@@ -27,6 +27,8 @@ _TARGETS = """
 """
 TARGET_NAMES = frozenset(_TARGETS.split())
 SAMPLE = 5_000
+HEAD = 64  # bytes of a picture or a recording, by which it is recognised
+_MANY = {"category": "categories", "number": "numbers", "date": "dates"}
 RECOGNISED = 0.5  # from this score on a modality may call a column its own
 
 
@@ -67,8 +69,7 @@ def infer(
     for name, fact in facts.items():
         role: Role = "target" if name == chosen else "input" if name in inputs else "other"
         kind = "label" if role == "target" and task_name == "classify" else fact.kind
-        # Whoever asks for a column of short strings as an input means to read it.
-        kind = "text" if role == "input" and kind not in leaves.names("modality") else kind
+        kind = _as_input(fact, [facts[other] for other in inputs]) if role == "input" else kind
         columns.append(Column(name, kind, role))
         if role == "other":
             reasons.append(f"{name!r} is not used: {_why_unused(fact)}.")
@@ -103,14 +104,20 @@ def _facts(table: pa.Table, name: str) -> _Facts:
         there = there.filter(pc.not_equal(there, ""))
     rows = np.unique(np.linspace(0, max(0, len(there) - 1), min(SAMPLE, len(there))).astype(np.int64))
     sample = there.take(pa.array(rows))
-    values = tuple(value for value in sample.to_pylist() if value is not None and str(value).strip())
+    binary = pa.types.is_large_binary(column.type)  # media: what to look at is their first bytes
+    if binary:
+        sample = pc.binary_slice(sample, 0, HEAD)
+    values = tuple(
+        value for value in sample.to_pylist() if value is not None and (value if binary else str(value).strip())
+    )
     # Counting texts that all differ would hold each of them a second time; their share in a sample is enough.
     different = len(set(map(str, values))) / max(1, len(values))
     exact = len(values) < SAMPLE or different <= 0.5
     distinct = int(pc.count_distinct(column).as_py()) if exact else round(different * present)
     if pa.types.is_large_string(column.type) and (empty := pc.sum(pc.equal(column, "")).as_py() or 0):
         present, distinct = present - empty, max(int(present > empty), distinct - exact)
-    numeric = bool(values) and all(_is_number(value) for value in values)
+    known = [value for value in values if not cells.unknown(value)]
+    numeric = len(known) > 0.5 * len(values) and all(map(cells.is_number, known))
     kind = _kind(table.schema.field(name), column, sample, values, distinct, present, numeric)
     return _Facts(name, kind, present, distinct, numeric, values)
 
@@ -131,7 +138,7 @@ def _kind(
     best = max(scores, key=lambda name: scores[name], default="")
     if best and scores[best] >= RECOGNISED:
         return best
-    whole = numeric and all(float(str(value).replace(",", "")).is_integer() for value in values)
+    whole = numeric and all(cells.number(value).is_integer() for value in values if not cells.unknown(value))
     if whole and distinct >= 0.99 * present and present > 2:
         return "identifier"
     if pa.types.is_boolean(column.type) or distinct <= max(2, min(2_000, present // 5)):
@@ -141,12 +148,22 @@ def _kind(
     return "identifier" if distinct >= 0.95 * present else "category"
 
 
-def _is_number(value: Any) -> bool:
-    if isinstance(value, bool):
-        return False
-    if isinstance(value, int | float):
-        return True
-    return bool(re.fullmatch(r"\s*[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?\s*", str(value)))
+def speaks_for_itself(kind: str) -> bool:
+    """Whether columns of this kind are known by their values alone (texts, pictures), so that they are inputs unless told otherwise.
+
+    Numbers, categories and dates are cells of a table: they are inputs where nothing else is, or where they are asked for.
+    """
+    return kind in leaves.names("modality") and not getattr(leaves.load("modality", kind), "TABULAR", False)
+
+
+def _as_input(fact: _Facts, inputs: Sequence[_Facts]) -> str:
+    """The modality of an input. Short strings that are asked for beside texts alone are meant to be read, not to be told apart."""
+    if fact.numeric and fact.kind in ("category", "identifier"):
+        return "number"
+    if fact.kind not in ("category", "identifier"):
+        return fact.kind
+    read = all(other.kind in ("text", "category", "identifier") and not other.numeric for other in inputs)
+    return "text" if read and any(other.kind == "text" for other in inputs) or len(inputs) == 1 else "category"
 
 
 def _target(facts: dict[str, _Facts], wanted: Sequence[str]) -> tuple[str, str]:
@@ -161,23 +178,20 @@ def _target(facts: dict[str, _Facts], wanted: Sequence[str]) -> tuple[str, str]:
         return named[0].name, f"its name says so, and it has {named[0].distinct:,} values"
     fitting = [fact for fact in free if fact.kind in ("category", "number") and _tasks(fact) and _whole(fact)]
     candidates = named or fitting
-    texts = [fact for fact in facts.values() if fact.kind in leaves.names("modality")]
     if len(candidates) == 1:
         fact = candidates[0]
         return fact.name, f"it alone has few values ({fact.distinct:,} in {fact.present:,} rows)"
     columns = ", ".join(map(repr, facts))
     if not candidates:
         raise InputError("schema.no-target", known=columns)
-    if not texts:
-        described = ", ".join(f"{fact.name!r} ({_plural(fact)})" for fact in facts.values())
-        raise InputError("schema.nothing-to-read", known=", ".join(leaves.names("modality")), found=described)
     listed = ", ".join(f"{fact.name!r} ({fact.distinct:,} values, such as {fact.example})" for fact in candidates[:6])
     raise InputError("schema.ambiguous-target", candidates=listed, example=candidates[0].name)
 
 
 def _whole(fact: _Facts) -> bool:
     """Not a measured number: a price with cents is no class, even if few prices occur."""
-    return not fact.numeric or all(float(str(value).replace(",", "")).is_integer() for value in fact.values)
+    known = (value for value in fact.values if not cells.unknown(value))
+    return not fact.numeric or all(cells.number(value).is_integer() for value in known)
 
 
 def _tasks(fact: _Facts) -> list[str]:
@@ -229,12 +243,12 @@ def _inputs(facts: dict[str, _Facts], wanted: Sequence[str], target: str) -> tup
                 "schema.input-kind", column=name, kind=_plural(facts[name]), known=", ".join(modalities)
             )
             for name in wanted
-            if facts[name].kind not in modalities and (facts[name].numeric or facts[name].kind == "unknown")
+            if facts[name].kind == "unknown"
         ]  # fmt: skip
         if errors:
             raise errors[0] if len(errors) == 1 else Problems(errors)
         return list(wanted), "it was asked for" if len(wanted) == 1 else "they were asked for"
-    found = [fact.name for fact in facts.values() if fact.kind in modalities and fact.name != target]
+    found = [fact.name for fact in facts.values() if speaks_for_itself(fact.kind) and fact.name != target]
     if found:
         kinds = " and ".join(dict.fromkeys(facts[name].kind for name in found))
         return found, (
@@ -248,6 +262,11 @@ def _inputs(facts: dict[str, _Facts], wanted: Sequence[str], target: str) -> tup
     rest = [fact for fact in facts.values() if fact.name != target]
     if len(words) == 1 and len(rest) == 1 and facts[words[0]].distinct > facts[target].distinct:
         return words, "it is the only other column, and holds words"
+    cells_of = [fact.name for fact in rest if fact.kind in ("number", "category", "date") and fact.distinct > 1]
+    if cells_of:
+        held = Counter(_as_input(facts[name], [facts[other] for other in cells_of]) for name in cells_of)
+        counted = ", ".join(f"{count} {kind if count == 1 else _MANY.get(kind, kind)}" for kind, count in held.items())
+        return cells_of, f"nothing else is a text, a picture or a sound, and these are the cells of a table ({counted})"
     described = ", ".join(f"{fact.name!r} ({_plural(fact)})" for fact in rest) or "no other column"
     raise InputError("schema.no-input", target=target, found=described, known=", ".join(modalities))
 
@@ -269,11 +288,15 @@ def _why_unused(fact: _Facts) -> str:
         return "it is empty"
     if fact.kind == "unknown":
         return "it holds lists or objects"
-    if fact.kind in leaves.names("modality"):
+    if fact.kind == "identifier":
+        return "nearly every row has its own value, as identifiers do"
+    if fact.distinct <= 1:
+        return "it is the same in every row"
+    if speaks_for_itself(fact.kind):
         return f"it reads as {fact.kind}, but other inputs were asked for"
     reason = {
         "number": "it holds numbers",
         "category": f"it holds {fact.distinct:,} categories",
-        "identifier": "nearly every row has its own value, as identifiers do",
-    }[fact.kind]
-    return f"{reason}, and only {', '.join(leaves.names('modality'))} can be learned from in this version"
+        "date": "it holds dates",
+    }
+    return f"{reason[fact.kind]}, and was not asked for beside what is read"

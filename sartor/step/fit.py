@@ -5,6 +5,7 @@ Validation chooses the solver's strength and one scale for the outputs; nothing 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,6 @@ from sartor.data.batch import batches
 TAKES = ("weights",)
 GIVES = "weights"
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # for features of unit variance; validation chooses
-BATCH_UNITS = 2048  # tokens of a padded batch: the fastest of 1,024 to 8,192 on two cores, in float32 and in bf16
 
 
 def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
@@ -40,24 +40,7 @@ def run(bundle: Any, ctx: Any, *, bf16: bool) -> dict[str, Any]:
     head = meta["heads"][0]
     task, spec, target = leaves.load("task", head["task"]), head["spec"], head["target"]
     train, valid = ctx.examples("train"), ctx.examples("valid")
-    truth = valid.targets[target]
-
-    def choose(features: Any, targets: np.ndarray, strengths: Any, of_valid: Any) -> tuple[Any, Any, dict[str, Any]]:
-        judged = of_valid(valid.inputs)
-        best: tuple[tuple[float, float], Any] | None = None
-        for number, strength in enumerate(strengths, start=1):
-            weight, bias = task.fit_linear(features, targets, spec, strength=strength, seed=ctx.seed)
-            outputs = np.asarray(judged @ weight.T) + bias
-            score = _score(task, spec, outputs, truth, task.PRIMARY)
-            if best is None or score >= best[0][0]:  # the scale does not move the primary metric
-                scale, log_loss = _scale(task, spec, outputs, truth)
-                if best is None or (score, -log_loss) > best[0]:
-                    found = (weight * scale, bias * scale, {"strength": strength, "scale": scale})
-                    best = ((score, -log_loss), found)
-            ctx.progress("fit", done=number, total=len(strengths), unit="solutions")
-        assert best is not None
-        return best[1]  # type: ignore[no-any-return]
-
+    choose = Chooser(task, spec, valid.inputs, valid.targets[target], seed=ctx.seed, progress=ctx.progress)
     targets = task.encode(train.targets[target], spec)
     backbone = leaves.load("backbone", meta["backbone"]["leaf"])
     if backbone.TRAINS == "fit":
@@ -83,16 +66,54 @@ def run(bundle: Any, ctx: Any, *, bf16: bool) -> dict[str, Any]:
     return {"backbone": record}
 
 
+class Chooser:
+    """Chooses by validation rows: among strengths of a linear solver, or for a body that fits itself among whatever it tries.
+
+    inputs: of the validation rows. targets [n]: theirs, encoded, -1 for one that training does not know. progress: see `Context`.
+    """
+
+    def __init__(
+        self, task: Any, spec: dict[str, Any], inputs: Any, truth: Any, *, seed: int, progress: Callable[..., None]
+    ) -> None:
+        self.task, self.spec, self.inputs, self.truth = task, spec, inputs, truth
+        self.targets = task.encode(truth, spec)
+        self.seed, self.progress = seed, progress
+
+    def judge(self, outputs: np.ndarray) -> tuple[float, float, float]:
+        """Of outputs [n, …] for the validation rows: (primary metric, higher is better; log loss; the scale that has this loss)."""
+        scale, log_loss = _scale(self.task, self.spec, outputs, self.truth)
+        return _score(self.task, self.spec, outputs, self.truth, self.task.PRIMARY), log_loss, scale
+
+    def __call__(
+        self, features: Any, targets: np.ndarray, strengths: Sequence[float], of_valid: Callable[[Any], Any]
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
+        """The linear solution (weight [o, width], bias [o], what was chosen) that does best, with its scale in it.
+
+        features: of the training rows [n, width]. of_valid: from inputs to theirs.
+        """
+        judged = of_valid(self.inputs)
+        best: tuple[tuple[float, float], Any] | None = None
+        for number, strength in enumerate(strengths, start=1):
+            weight, bias = self.task.fit_linear(features, targets, self.spec, strength=strength, seed=self.seed)
+            score, log_loss, scale = self.judge(np.asarray(judged @ weight.T) + bias)
+            if best is None or (score, -log_loss) > best[0]:
+                found = (weight * scale, bias * scale, {"strength": strength, "scale": scale})
+                best = ((score, -log_loss), found)
+            self.progress("fit", done=number, total=len(strengths), unit="solutions")
+        assert best is not None
+        return best[1]  # type: ignore[no-any-return]
+
+
 def embed(model: Any, processor: Any, inputs: Any, ctx: Any, *, bf16: bool) -> np.ndarray:
-    """The body's features of every input [n, width] float32, in batches of like length and at most BATCH_UNITS tokens."""
+    """The body's features of every input [n, width] float32, in batches of like length and of the size that the processor likes best."""
     import torch
 
     ids = processor.encode(inputs)
-    lengths = np.array([len(row) for row in ids], dtype=np.int64)
+    lengths = processor.costs(ids)
     features = np.zeros((len(ids), model.body.width), dtype=np.float32)
     done = 0
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        for places in batches(lengths, seed=0, epoch=0, batch_rows=max(1, len(ids)), batch_units=BATCH_UNITS):
+        for places in batches(lengths, seed=0, epoch=0, batch_rows=max(1, len(ids)), batch_units=processor.batch_units):
             batch = processor.padded([ids[i] for i in places])
             features[places] = model.body(**{k: torch.from_numpy(v) for k, v in batch.items()}).float().numpy()
             done += len(places)

@@ -10,17 +10,22 @@ from sartor import leaves
 
 TAKES = ("",)
 GIVES = "weights"
-SAMPLE_ROWS = 2_000
-LEAST_TOKENS, MOST_TOKENS = 32, 256  # attention's cost grows with the square; longer documents are read to this length
+SAMPLE_ROWS = 2_000  # training inputs, spread evenly, from which a body resolves what hangs on them
 
 
 def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
-    """The longest input that is read: the 99th percentile of training tokens, up to the next 16, from 32 to 256."""
+    """What the body wants to know of the training inputs before it starts, such as the longest one that is read."""
     arguments = {"leaf": "hub", **arguments}
     body = leaves.load("backbone", arguments["leaf"])
-    if body.TRAINS == "gradient" and "max_tokens" not in arguments:
-        longest = float(np.percentile(_lengths(body, arguments["backbone"], ctx), 99))
-        arguments["max_tokens"] = int(np.clip(16 * np.ceil(longest / 16), LEAST_TOKENS, MOST_TOKENS))
+    if hasattr(body, "resolve_options"):
+        inputs = ctx.examples("train").inputs
+        sample = list(inputs[:: max(1, -(-len(inputs) // SAMPLE_ROWS))])
+        given = {name: value for name, value in arguments.items() if name not in ("backbone", "leaf")}
+        options, notes = body.resolve_options(
+            arguments["backbone"], columns=[column["name"] for column in ctx.inputs], inputs=sample, given=given
+        )
+        ctx.note(**notes)
+        arguments |= options
     return arguments
 
 
@@ -35,16 +40,6 @@ def run(bundle: Any, ctx: Any, *, backbone: str, leaf: str = "hub", **options: A
         heads.append({"target": target, "task": name, "output": f"output_{number}", "spec": spec})
     columns = [column["name"] for column in ctx.inputs]
     body = leaves.load("backbone", leaf)
-    options["outputs"] = outputs
+    options |= {"outputs": outputs, "kinds": {column["name"]: column["kind"] for column in ctx.inputs}}
     meta = body.start(backbone, ctx.folder, columns=columns, inputs=train.inputs, seed=ctx.seed, **options)
-    if body.TRAINS == "gradient":
-        lengths, most = _lengths(body, backbone, ctx), options["max_tokens"]
-        ctx.note(max_tokens=most, tokens_p50=float(np.median(lengths)), truncated=float(np.mean(lengths > most)))
     return {"form": "weights", "inputs": ctx.inputs, "heads": heads, "backbone": meta}
-
-
-def _lengths(body: Any, backbone: str, ctx: Any) -> np.ndarray:
-    """Tokens, uncut, of training inputs spread evenly over the split: SAMPLE_ROWS at most."""
-    inputs = ctx.examples("train").inputs
-    sample = list(inputs[:: max(1, -(-len(inputs) // SAMPLE_ROWS))])
-    return np.asarray(body.lengths(backbone, columns=[column["name"] for column in ctx.inputs], inputs=sample))

@@ -8,7 +8,6 @@ import numpy as np
 
 from sartor import leaves
 from sartor.data.batch import batches
-from sartor.step.fit import BATCH_UNITS
 
 TAKES = ("weights",)
 GIVES = "weights"
@@ -29,7 +28,8 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
             why_balance=f"the largest class has {uneven:.0f} times the rows of the smallest: weights raised macro F1 "
             "by .003 to .021 on such data, and cost no accuracy (docs/log.md)"
         )
-    epochs = int(arguments.get("epochs", 3))
+    given = {**leaves.load("backbone", ctx.backbone["leaf"]).TRAINING, **arguments}
+    epochs = int(given.get("epochs", 3))
     return {
         "epochs": epochs,
         "batch_rows": 32,
@@ -44,8 +44,9 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
         "label_smoothing": 0.1,
         "balance": uneven >= UNEVEN,
         "embeddings": False,
+        "augment": True,
         "bf16": has_bf16(),
-        **arguments,
+        **given,
     }
 
 
@@ -65,12 +66,14 @@ def run(
     label_smoothing: float,
     balance: bool,
     embeddings: bool,
+    augment: bool,
     bf16: bool,
 ) -> dict[str, Any]:
     """The bundle with tuned weights; keeps the epoch that validation likes best. Returns what changes in `bundle.json`.
 
     balance: weighs classes by the inverse root of their frequency, where the data is imbalanced. embeddings: tunes the
-    tables of a pre-trained body too; they are half of MiniLM's weights, and held fast 32 rows took a fifth less time.
+    tables of a pre-trained body too; they are half of MiniLM's weights, and held fast 32 rows took a fifth less time. augment: changes inputs at
+    random in ways that leave the answer as it is, where the body knows such.
     """
     import torch
 
@@ -89,11 +92,17 @@ def run(
     targets = {h["output"]: torch.from_numpy(t.encode(train.targets[h["target"]], h["spec"])) for h, t in heads}
     weights = {h["output"]: _class_weights(h["spec"]) if balance else None for h, _ in heads}
 
-    def outputs_of(rows: list[list[int]]) -> dict[str, Any]:
-        return model(**{name: torch.from_numpy(array) for name, array in processor.padded(rows).items()})  # type: ignore[no-any-return]
+    def outputs_of(batch: dict[str, np.ndarray]) -> dict[str, Any]:
+        return model(**{name: torch.from_numpy(array) for name, array in batch.items()})  # type: ignore[no-any-return]
 
     def objective(positions: np.ndarray) -> Any:
-        outputs = outputs_of([ids[i] for i in positions])
+        rows = [ids[i] for i in positions]
+        if augment and hasattr(processor, "augmented"):
+            # The loop seeds torch for every step, so a step that is done again is done alike.
+            drawn = np.random.default_rng(int(torch.randint(1 << 62, (1,))))
+            outputs = outputs_of(processor.augmented(rows, drawn))
+        else:
+            outputs = outputs_of(processor.padded(rows))
         index = torch.from_numpy(positions)
         losses = [
             task.loss(
@@ -109,10 +118,10 @@ def run(
 
     def validate() -> dict[str, float]:
         found: dict[str, list[Any]] = {head["output"]: [None] * len(valid_ids) for head, _ in heads}
-        lengths = np.array([len(row) for row in valid_ids], dtype=np.int64)
-        for places in batches(lengths, seed=0, epoch=0, batch_rows=len(valid_ids), batch_units=BATCH_UNITS):
+        lengths = processor.costs(valid_ids)
+        for places in batches(lengths, seed=0, epoch=0, batch_rows=len(valid_ids), batch_units=processor.batch_units):
             with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                outputs = outputs_of([valid_ids[i] for i in places])
+                outputs = outputs_of(processor.padded([valid_ids[i] for i in places]))
             for name, output in outputs.items():
                 for place, row in zip(places, output.float().numpy(), strict=True):
                     found[name][place] = row
@@ -128,7 +137,7 @@ def run(
     outcome = loop.train(
         model,
         objective,
-        np.array([len(row) for row in ids]),
+        processor.costs(ids),
         schedule=loop.Schedule(
             epochs=epochs,
             batch_rows=batch_rows,

@@ -333,6 +333,54 @@ def _expected_calibration_error(sums: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(gap).sum(-1) / np.maximum(1, number.sum(-1)))
 
 
+def _balanced_accuracy(sums: np.ndarray) -> np.ndarray:
+    hits, _, of_class = np.moveaxis(sums.reshape(*sums.shape[:-1], 3, -1), -2, 0)
+    recalls = np.divide(hits, of_class, out=np.zeros_like(of_class), where=of_class > 0)
+    return np.asarray(recalls.sum(-1) / np.maximum(1, (of_class > 0).sum(-1)))
+
+
+def _placements(answers: Sequence[dict[str, Any]], targets: Sequence[Any], spec: Spec, for_class: Any) -> np.ndarray:
+    """What each example adds to the area under the ROC curve of each class against the rest [n, 5 · classes + 1].
+
+    Of a class: the share of the others' scores that lie below an example of it, whether it is one; the share of its scores above an
+    example of another, whether it is one; the area itself (DeLong et al. 1988). In weighted sums of these the area is linear up to the
+    second order (its Hájek projection), so it can be resampled, by groups too. Of two classes one speaks for both. Equal scores count half.
+    """
+    classes = spec["classes"] if len(spec["classes"]) > 2 else spec["classes"][-1:]
+    parts = np.zeros((len(targets), 5 * len(classes) + 1))
+    parts[:, -1] = 1
+    for place, name in enumerate(classes):
+        own = np.array([target == name for target in targets], dtype=bool)
+        if not own.any() or own.all():
+            continue  # a class without examples, or without others, has no curve
+        # What could not be answered ranks as if it were wrong.
+        scores = np.array(
+            [
+                answer["probabilities"].get(name, 0.0) if "probabilities" in answer else (-1.0 if mine else 2.0)
+                for answer, mine in zip(answers, own, strict=True)
+            ]
+        )
+        mine, others = np.sort(scores[own]), np.sort(scores[~own])
+        below = (np.searchsorted(others, scores[own], "left") + np.searchsorted(others, scores[own], "right")) / 2
+        above = (
+            len(mine) - (np.searchsorted(mine, scores[~own], "left") + np.searchsorted(mine, scores[~own], "right")) / 2
+        )
+        parts[own, 5 * place], parts[own, 5 * place + 1] = below / len(others), 1
+        parts[~own, 5 * place + 2], parts[~own, 5 * place + 3] = above / len(mine), 1
+        parts[:, 5 * place + 4] = below.mean() / len(others)
+    return parts
+
+
+def _area(sums: np.ndarray) -> np.ndarray:
+    """The mean over classes; NaN where no class has examples on both sides."""
+    below, own, above, others, area = np.moveaxis(sums[..., :-1].reshape(*sums.shape[:-1], -1, 5), -1, 0)
+    there = (own > 0) & (others > 0)
+    whole = np.where(there, below / np.maximum(own, 1e-300) + above / np.maximum(others, 1e-300), 0.0)
+    found = np.where(there, np.clip(whole - area / np.maximum(sums[..., -1:], 1e-300), 0.0, 1.0), 0.0)
+    count = there.sum(-1)
+    return np.where(count > 0, found.sum(-1) / np.maximum(1, count), np.nan)
+
+
 def _noise_of_calibration(stats: np.ndarray) -> float:
     """What a bootstrap replicate of the calibration error is expected to be where the probabilities are right.
 
@@ -350,6 +398,8 @@ def _ratio(sums: np.ndarray) -> np.ndarray:
 METRICS: Mapping[str, Metric] = {
     "accuracy": Metric("", "higher", True, False, _correct, _ratio),
     "macro_f1": Metric("", "higher", False, False, _f1_parts, _macro_f1),
+    "balanced_accuracy": Metric("", "higher", False, False, _f1_parts, _balanced_accuracy),
+    "auroc": Metric("", "higher", False, False, _placements, _area),
     "recall": Metric("", "higher", True, True, _recall, _ratio),
     "precision": Metric("", "higher", True, True, _precision, _ratio),
     "log_loss": Metric("nats", "lower", False, False, _log_losses, _ratio),

@@ -72,6 +72,8 @@ def test_embedding_in_batches_of_like_length_equals_one_row_at_a_time(tmp_path):
     rows = [{"text": "word " * count} for count in (3, 900, 1, 40, 7)]
     processor = SimpleNamespace(
         encode=lambda inputs: [[1 + i % 7 for i in range(len(row["text"].split()))] for row in inputs],
+        costs=lambda ids: np.array([len(row) for row in ids]),
+        batch_units=2048,
         padded=lambda ids: {"ids": np.array([row + [0] * (max(map(len, ids)) - len(row)) for row in ids])},
     )
     table = torch.arange(8.0).unsqueeze(1).repeat(1, 2)
@@ -92,6 +94,7 @@ def context(texts):
         examples=lambda split: SimpleNamespace(inputs=[{"text": text} for text in texts]),
         inputs=[{"name": "text", "kind": "text"}],
         targets={},
+        note=lambda **facts: None,
     )
 
 
@@ -117,7 +120,9 @@ def test_a_given_length_and_a_body_without_tokens_resolve_to_themselves():
 
 def test_lengths_are_counted_before_anything_is_cut_off():
     rows = [{"text": "fine " * 400}, {"text": "fine"}]
-    assert hub.lengths("minilm", columns=["text"], inputs=rows).tolist() == [402, 3]
+    options, notes = hub.resolve_options("minilm", columns=["text"], inputs=rows, given={"max_tokens": 64})
+    assert options == {"max_tokens": 64}
+    assert notes == {"max_tokens": 64, "tokens_p50": (402 + 3) / 2, "truncated": 0.5}
 
 
 def test_held_embeddings_stay_while_the_rest_of_the_body_trains():
@@ -134,7 +139,7 @@ def test_held_embeddings_stay_while_the_rest_of_the_body_trains():
 
 def test_given_sizes_of_training_stay_and_the_others_are_resolved():
     told = {}
-    ctx = SimpleNamespace(note=told.update, targets={})
+    ctx = SimpleNamespace(note=told.update, targets={}, backbone={"leaf": "hub"})
     assert train.resolve({"epochs": 1, "label_smoothing": 0.0}, ctx)["label_smoothing"] == 0.0
     assert not told
     assert train.resolve({}, ctx)["label_smoothing"] == 0.1
@@ -148,6 +153,7 @@ def test_classes_are_weighed_where_one_is_ten_times_as_large_as_another(rare, we
     ctx = SimpleNamespace(
         note=told.update,
         targets={"label": "classify"},
+        backbone={"leaf": "hub"},
         examples=lambda split: SimpleNamespace(targets={"label": labels}),
     )
     assert train.resolve({}, ctx)["balance"] is weighed

@@ -175,12 +175,12 @@ def test_another_language_in_test(tmp_path):
 
 
 def test_dates_are_read_in_their_usual_forms_and_ambiguous_ones_are_not(tmp_path):
-    from sartor.data.leakage import _instant
+    from sartor.data.cells import instant
 
     for value in ("2024-03-05", "2024/3/5", "2024年3月5日", "2024.03.05"):
-        assert _instant(value) == datetime.datetime(2024, 3, 5, tzinfo=datetime.UTC).timestamp()
-    assert _instant("2024-03-05T06:30:00Z") - _instant("2024-03-05") == 6.5 * 3600
-    assert all(np.isnan(_instant(value)) for value in ("03/04/2024", "2024-13-40", "", None))
+        assert instant(value) == datetime.datetime(2024, 3, 5, tzinfo=datetime.UTC).timestamp()
+    assert instant("2024-03-05T06:30:00Z") - instant("2024-03-05") == 6.5 * 3600
+    assert all(np.isnan(instant(value)) for value in ("03/04/2024", "2024-13-40", "", None))
 
 
 def test_many_classes_drawn_at_random_are_no_shift():

@@ -81,11 +81,19 @@ def test_a_column_cannot_be_both() -> None:
     assert code_of(table(text=TEXTS, label=INTENTS), input="label", target="label") == "schema.input-is-target"
 
 
-def test_asking_for_a_number_as_input_says_what_can_be_learned_from() -> None:
-    made = table(text=TEXTS, age=list(range(40)), label=INTENTS)
-    with pytest.raises(InputError, match=r"'age'.*Inputs can be: text") as caught:
-        infer(made, input=["text", "age"])
+def test_asking_for_lists_as_input_says_what_can_be_learned_from() -> None:
+    made = table(text=TEXTS, label=INTENTS).append_column(
+        pa.field("tags", pa.large_string(), metadata={b"sartor.holds": b"json"}), [pa.array(['["a"]'] * 40, pa.large_string())]
+    )
+    with pytest.raises(InputError, match=r"'tags'.*Inputs can be: .*text") as caught:
+        infer(made, input=["text", "tags"])
     assert caught.value.code == "schema.input-kind"
+
+
+def test_cells_of_a_table_are_inputs_where_they_are_asked_for_beside_a_text() -> None:
+    made = table(text=TEXTS, age=list(range(40)), team=["red", "blue"] * 20, label=INTENTS)
+    schema, _ = infer(made, input=["text", "age", "team"], target="label")
+    assert {column.name: column.kind for column in schema.inputs} == {"text": "text", "age": "number", "team": "category"}
 
 
 def test_short_words_are_text_when_they_are_asked_for_or_alone() -> None:
@@ -96,10 +104,20 @@ def test_short_words_are_text_when_they_are_asked_for_or_alone() -> None:
     assert schema.inputs[0].kind == "text"
 
 
-def test_a_table_without_text_says_what_is_missing() -> None:
-    made = table(age=list(range(40)), team=INTENTS, urgent=["yes", "no"] * 20)
-    assert code_of(made) == "schema.nothing-to-read"
-    assert code_of(made, target="team") == "schema.no-input"
+def test_where_nothing_is_read_the_cells_of_a_table_are_the_inputs() -> None:
+    day = [f"2024-0{1 + i % 9}-1{i % 10}" for i in range(40)]
+    age = [str(20 + i % 30) if i % 7 else "?" for i in range(40)]
+    made = table(id=list(range(40)), age=age, team=INTENTS, urgent=["yes", "no"] * 20, day=day, same=["x"] * 40)
+    assert code_of(made) == "schema.ambiguous-target"
+    schema, _ = infer(made, target="team")
+    assert {column.name: column.kind for column in schema.inputs} == {"age": "number", "urgent": "category", "day": "date"}
+    told = "\n".join(schema.reasons)
+    assert "'id' is not used: nearly every row has its own value" in told
+    assert "'same' is not used: it is the same in every row" in told
+
+
+def test_nothing_to_learn_from_is_said() -> None:
+    assert code_of(table(id=list(range(40)), team=INTENTS), target="team") == "schema.no-input"
 
 
 def test_a_target_that_does_not_suit_the_task_is_refused_with_its_values() -> None:

@@ -1,0 +1,228 @@
+"""Tables: cells, what they become, and the bodies that read them, held against what scikit-learn says."""
+
+from __future__ import annotations
+
+import csv
+import math
+
+import numpy as np
+import pytest
+
+from sartor import leaves
+from sartor.backbone import linear, trees
+from sartor.data import audit, cells, read, schema
+from sartor.errors import RowError
+from sartor.modality import category, date, number
+from sartor.step.fit import Chooser
+from sartor.tables import Table
+from sartor.task import classify
+
+
+@pytest.mark.parametrize(
+    ("cell", "value"),
+    [
+        ("1,234.5", 1234.5),
+        (" -3e2 ", -300.0),
+        (7, 7.0),
+        (True, 1.0),
+        ("?", None),
+        ("", None),
+        (None, None),
+        ("NaN", None),
+    ],
+)
+def test_a_number_is_read_however_it_is_written(cell, value):
+    assert number.read(cell, "x") == value
+
+
+@pytest.mark.parametrize("cell", ["seven", "1.2.3", [1], {"a": 1}, float("inf")])
+def test_what_is_no_number_is_refused_with_its_column(cell):
+    with pytest.raises(RowError, match="'x'") as caught:
+        number.read(cell, "x")
+    assert caught.value.code == "row.bad-value"
+
+
+def test_the_same_cell_has_the_same_key():
+    assert number.key("1.0") == number.key(1) == number.key("1") != number.key("1.5")
+    assert category.key(3.0) == category.key("3") == category.key(3)
+    assert category.key("?") is None
+    assert date.key("2024-05-31") == date.key("2024/5/31") != date.key("2024-05-31 10:00")
+
+
+@pytest.mark.parametrize(
+    ("values", "code"),
+    [
+        ([0] * 30 + [44 + i for i in range(100)], 0),  # a zero among blood pressures
+        ([-999] * 10 + list(range(200)), -999),
+        ([0] * 30 + [1] * 40 + [2 + i for i in range(100)], None),  # counts: the zero is one of them
+        ([0] * 900 + [155 + 30 * i for i in range(100)], None),  # most have none of it
+        (list(range(200)), None),
+    ],
+)
+def test_a_code_for_unknown_is_found_where_it_stands_apart(values, code):
+    found = [one for one in number.audit("x", values, range(len(values))) if one.code == "audit.missing-code"]
+    assert [one.details["value"] for one in found] == ([] if code is None else [code])
+
+
+def test_constant_columns_and_odd_cells_are_told():
+    assert [one.code for one in number.audit("x", ["3"] * 9, range(9))] == ["audit.constant"]
+    assert [one.code for one in category.audit("x", ["a"] * 9, range(9))] == ["audit.constant"]
+    odd = number.audit("x", ["1", "2", "three", "4"], range(4))
+    assert [(one.code, one.rows) for one in odd] == [("audit.not-a-number", (2,))]
+    assert [(one.code, one.rows) for one in date.audit("x", ["2024-01-02", "soon"], range(2))] == [
+        ("audit.not-a-date", (1,))
+    ]
+
+
+KINDS = {"size": "number", "colour": "category", "day": "date"}
+
+
+def rows(count: int, seed: int, classes: int = 2) -> tuple[list[dict[str, object]], np.ndarray]:
+    """Rows whose class follows from all three columns, with noise and empty cells."""
+    rng = np.random.default_rng(seed)
+    names = np.array(["red", "green", "blue", "grey", "pink"])
+    size, colour = rng.normal(size=count), rng.integers(5, size=count)
+    month = rng.integers(1, 13, size=count)
+    score = size + np.array([1.5, -1.5, 0.5, 0.0, -0.5])[colour] + 0.8 * (month > 6) + 0.3 * rng.normal(size=count)
+    target = np.digitize(score, np.quantile(score, np.arange(1, classes) / classes))
+    made: list[dict[str, object]] = []
+    for i in range(count):
+        row: dict[str, object] = {
+            "size": f"{size[i]:.4f}",
+            "colour": names[colour[i]],
+            "day": f"2024-{month[i]:02d}-11",
+        }
+        if rng.random() < 0.1:
+            row[str(rng.choice(list(KINDS)))] = "?" if rng.random() < 0.5 else None
+        made.append(row)
+    return made, target
+
+
+def chooser(count: int, seed: int, classes: int) -> Chooser:
+    inputs, targets = rows(count, seed, classes)
+    spec = {"classes": [str(i) for i in range(classes)], "counts": [1] * classes}
+    return Chooser(classify, spec, inputs, [str(t) for t in targets], seed=0, progress=lambda *a, **k: None)
+
+
+def fitted(leaf, tmp_path, classes):
+    inputs, targets = rows(600, 1, classes)
+    choose = chooser(200, 2, classes)
+    meta = leaf.start(leaf.__name__, tmp_path, columns=list(KINDS), inputs=inputs, seed=0, kinds=KINDS, outputs=classes)
+    module, meta, _ = leaf.fit(tmp_path, meta, inputs, targets, task=classify, spec=choose.spec, choose=choose, seed=0)
+    return leaf.processor(tmp_path, meta), module
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("leaf", [linear, trees])
+def test_a_body_learns_a_table_and_knows_what_to_do_with_empty_and_unseen_cells(leaf, classes, tmp_path):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    processor, module = fitted(leaf, tmp_path, classes)
+    inputs, targets = rows(1000, 3, classes)
+    with torch.inference_mode():
+        outputs = module(**{name: torch.from_numpy(array) for name, array in processor(inputs).items()}).numpy()
+        odd = [{"size": None, "colour": "ultraviolet", "day": "1066-01-01"}, {}, {"size": 1e300}]
+        strange = module(**{name: torch.from_numpy(array) for name, array in processor(odd).items()}).numpy()
+    assert (outputs.argmax(1) == targets).mean() > {2: 0.85, 4: 0.62}[classes]
+    assert np.isfinite(strange).all()
+
+
+def test_the_tensors_of_trees_answer_as_the_trees_do(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    grown = []
+    made = trees._module
+    monkeypatch.setattr(
+        trees, "_module", lambda folder, model, scale: grown.append((model, scale)) or made(folder, model, scale)
+    )
+    processor, module = fitted(trees, tmp_path, 2)
+    inputs, _ = rows(2000, 4)
+    (model, scale), bins = grown[0], processor(inputs)["bins"]
+    assert (bins == 0).any(), "no empty cell was tried"
+    with torch.inference_mode():
+        ours = module(torch.from_numpy(bins)).numpy()
+    assert ours[:, 1] - ours[:, 0] == pytest.approx(scale * model.decision_function(trees._nan(bins)), abs=1e-4)
+
+
+def test_values_of_many_kinds_fall_into_as_many_bins_as_there_are(tmp_path):
+    inputs = [{"size": float(i % 7)} for i in range(100)]
+    meta = trees.start("trees", tmp_path, columns=["size"], inputs=inputs, seed=0, kinds={"size": "number"})
+    bins = trees.processor(tmp_path, meta)([{"size": i} for i in range(7)] + [{"size": -5}, {"size": 99}])["bins"]
+    assert bins[:, 0].tolist() == [1, 2, 3, 4, 5, 6, 7, 1, 7]
+
+
+def test_rare_names_share_a_number_and_come_back_from_their_file(tmp_path):
+    inputs = [{"colour": name} for name in ["red"] * 3 + ["blue"] * 2 + ["once"]]
+    table = Table.learn(inputs, {"colour": "category"})
+    table.save(tmp_path)
+    again = Table.load(tmp_path)
+    assert again == table
+    made = again.matrix([{"colour": name} for name in ("blue", "red", "once", "never", None)])
+    assert made[:4, 0].tolist() == [0, 1, 2, 2]
+    assert math.isnan(made[4, 0])
+
+
+def test_a_date_is_an_instant_and_what_repeats_in_it():
+    table = Table.learn([{"day": "2024-05-31 14:30"}], {"day": "date"})
+    (found,) = table.matrix([{"day": "2024-05-31 14:30"}])
+    assert [column.kind for column in table.columns] == ["instant", "month", "weekday", "hour"]
+    assert found.tolist() == [cells.instant("2024-05-31 14:30"), 5, 4, 14]
+
+
+def test_a_table_is_read_and_audited_without_a_word_about_wrong_labels(tmp_path):
+    inputs, targets = rows(400, 5)
+    with (tmp_path / "t.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, [*KINDS, "outcome"])
+        writer.writeheader()
+        writer.writerows(
+            {**row, "outcome": "yes" if target else "no"} for row, target in zip(inputs, targets, strict=True)
+        )
+    dataset = read.read(tmp_path / "t.csv", target="outcome")
+    assert {column.name: column.kind for column in dataset.schema.inputs} == KINDS
+    findings = audit.audit(dataset, target="outcome", task="classify")
+    assert not [one.code for one in findings if one.severity != "note"]
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_area_under_the_curve_is_that_of_scikit_learn_and_its_bounds_those_of_delong(classes):
+    metrics = pytest.importorskip("sklearn.metrics")
+    from sartor import bounds
+
+    rng = np.random.default_rng(0)
+    names = list("abc")[:classes]
+    truth = rng.integers(classes, size=500)
+    scores = np.round(
+        rng.normal(size=(500, classes)) + 1.2 * np.eye(classes)[truth], 1
+    )  # rounded, so that some are equal
+    odds = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
+    answers = [
+        {"label": names[row.argmax()], "probabilities": dict(zip(names, row.tolist(), strict=True))} for row in odds
+    ]
+    metric = classify.METRICS["auroc"]
+    stats = metric.stats(answers, [names[t] for t in truth], {"classes": names}, None)
+    given = odds[:, 1] if classes == 2 else odds
+    expected = metrics.roc_auc_score(truth, given, multi_class="ovr")
+    assert float(metric.finish(stats.sum(0))) == pytest.approx(expected, abs=1e-9)
+    found = bounds.bootstrap(stats, metric.finish)
+    assert found.low < expected < found.high
+    if classes == 2:
+        own, other = stats[truth == 1, 0], stats[truth == 0, 2]
+        error = math.sqrt(own.var(ddof=1) / len(own) + other.var(ddof=1) / len(other))  # DeLong et al. (1988)
+        assert found.high - found.low == pytest.approx(2 * 1.645 * error, rel=0.1)
+
+
+def test_balanced_accuracy_is_the_mean_of_the_recalls():
+    metrics = pytest.importorskip("sklearn.metrics")
+    truth = list("aaaaaabbbc")
+    told = list("aaaabbbbaa")
+    metric = classify.METRICS["balanced_accuracy"]
+    stats = metric.stats([{"label": one} for one in told], truth, {"classes": list("abc")}, None)
+    assert float(metric.finish(stats.sum(0))) == pytest.approx(metrics.balanced_accuracy_score(truth, told))
+
+
+def test_every_kind_of_cell_is_a_modality_that_says_so():
+    assert all(leaves.load("modality", kind).TABULAR for kind in KINDS.values())
+    assert [schema.speaks_for_itself(kind) for kind in ("text", "number", "category", "date", "label")] == [
+        True,
+        *[False] * 4,
+    ]
