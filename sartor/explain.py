@@ -30,7 +30,8 @@ def explain(predictor: Predictor, row: Any) -> dict[str, Any]:
         modality = leaves.load("modality", column["kind"])
         for begin, end in modality.parts(prepared[name])[:MOST_PARTS]:
             value = prepared[name]
-            found.append({"column": name, "begin": begin, "end": end, "text": str(value[begin:end])})
+            text = modality.part_text(value, begin, end) if hasattr(modality, "part_text") else str(value[begin:end])
+            found.append({"column": name, "begin": begin, "end": end, "text": text})
             without.append(prepared | {name: modality.leave_out(value, begin, end)})
     answer = predictor.answer([prepared])[0]
     task = leaves.load("task", predictor.heads[0]["task"])

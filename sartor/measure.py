@@ -29,7 +29,7 @@ from sartor.data.dataset import Examples
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 from sartor.needs import Needs
-from sartor.predict import Predictor
+from sartor.predict import Predictor, portable
 from sartor.report import Key, Report, Value
 
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
@@ -87,7 +87,7 @@ def measure(
         return report, answers
     # A row that is refused is a wrong answer above; how fast it is refused is no latency.
     rows = zip(examples.inputs[:2000], answers, strict=False)
-    bodies = [json.dumps(row, ensure_ascii=False).encode() for row, told in rows if "error" not in told]
+    bodies = [json.dumps(portable(row), ensure_ascii=False).encode() for row, told in rows if "error" not in told]
     if not bodies:
         return report, answers
     asked = {need.key for need in needs.needs if need.kind == "system"} | {

@@ -7,6 +7,7 @@ promise that, rows run singly.
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -39,6 +40,14 @@ def readable(rows: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, st
         if len(found) == most:
             break
     return found
+
+
+def portable(row: Mapping[str, Any]) -> dict[str, Any]:
+    """A row as JSON holds it and `/predict` takes it: the bytes of a picture or a recording in base64."""
+    return {
+        name: {"base64": base64.b64encode(value).decode()} if isinstance(value, bytes) else value
+        for name, value in row.items()
+    }
 
 
 def withhold(answer: dict[str, Any], below: float) -> dict[str, Any]:

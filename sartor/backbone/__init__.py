@@ -29,7 +29,10 @@ class Card:
 
 
 class Processor(Protocol):
-    """Inputs to arrays, the same in training and in serving."""
+    """Inputs to arrays, the same in training and in serving.
+
+    `axes`, {array: {axis: name}}, says which may have any length; batch and length, the first two, where it is left out.
+    """
 
     def __call__(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         """A batch: arrays that share their first axis, padded no further than the longest of the batch."""

@@ -116,6 +116,9 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
         "max_tokens": longest,
         "separator": f" {tokenizer.sep_token or '|'} ",
         "pad_id": int(tokenizer.pad_token_id or 0),
+        # Two texts are a pair, as the checkpoint saw them before: apart, and each with its own type of token where it knows such.
+        "pair": len(columns) == 2 and tokenizer.sep_token_id is not None,
+        "sep_id": tokenizer.sep_token_id,
         "takes": names,
     }
     (target / "sartor.json").write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
@@ -174,14 +177,15 @@ class TokenProcessor:
         self.pad_id: int = settings["pad_id"]
         self.takes: list[str] = settings["takes"]
         self.max_tokens: int = settings["max_tokens"]
+        self.pair: bool = settings.get("pair", False)
+        self.sep_id: int = settings.get("sep_id", -1)
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.max_tokens)
 
     def __call__(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         """input_ids, attention_mask [, token_type_ids]: [B, T] int64."""
-        encodings = self.tokenizer.encode_batch_fast([self._text(row) for row in inputs])
-        return self.padded([encoding.ids for encoding in encodings])
+        return self.padded(self.encode(inputs))
 
     def padded(self, ids: Sequence[Sequence[int]]) -> dict[str, np.ndarray]:
         """A batch from token ids that were made before."""
@@ -193,12 +197,16 @@ class TokenProcessor:
             mask[i, : len(row)] = 1
         batch = {"input_ids": input_ids, "attention_mask": mask}
         if "token_type_ids" in self.takes:
-            batch["token_type_ids"] = np.zeros_like(input_ids)
+            types = np.zeros_like(input_ids)
+            if self.pair:  # what stands after the first separator is the second text
+                ends = input_ids == self.sep_id
+                types = ((np.cumsum(ends, axis=1) - ends > 0) & (mask > 0)).astype(np.int64)
+            batch["token_type_ids"] = types
         return batch
 
     def encode(self, inputs: Any) -> list[list[int]]:
         """Token ids of every input, made once and kept during training."""
-        texts = [self._text(row) for row in inputs]
+        texts = [self._text(row) for row in inputs]  # of pairs, two each
         return [encoding.ids for encoding in self.tokenizer.encode_batch_fast(texts)]
 
     def costs(self, encoded: Sequence[Sequence[int]]) -> np.ndarray:
@@ -209,7 +217,9 @@ class TokenProcessor:
         """Tokens of each input [n]."""
         return self.costs(self.encode(inputs))
 
-    def _text(self, row: Mapping[str, Any]) -> str:
+    def _text(self, row: Mapping[str, Any]) -> Any:
+        if self.pair:
+            return tuple(str(row.get(name) or "") for name in self.columns)
         return self.separator.join(str(row.get(name) or "") for name in self.columns)
 
 

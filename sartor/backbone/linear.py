@@ -70,6 +70,8 @@ def processor(folder: Path, meta: Mapping[str, Any]) -> CellProcessor:
 class CellProcessor:
     """Rows to features: of a number its standardised value and whether it is there, of a category one for each name and for any other."""
 
+    axes: Mapping[str, Mapping[int, str]] = {"cells": {0: "batch"}}
+
     def __init__(self, table: Table, scale: np.ndarray) -> None:
         self.table = table
         self.scale = scale

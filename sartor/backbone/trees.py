@@ -80,6 +80,8 @@ def processor(folder: Path, meta: Mapping[str, Any]) -> BinProcessor:
 class BinProcessor:
     """Rows to the numbers of their bins."""
 
+    axes: Mapping[str, Mapping[int, str]] = {"bins": {0: "batch"}}
+
     def __init__(self, table: Table, edges: list[np.ndarray]) -> None:
         self.table = table
         self.edges = edges

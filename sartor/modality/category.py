@@ -91,6 +91,11 @@ def parts(value: Any) -> list[tuple[int, int]]:
     return [] if value is None else [(0, 1)]
 
 
+def part_text(value: Any, begin: int, end: int) -> str:
+    """The cell."""
+    return str(value)
+
+
 def leave_out(value: Any, begin: int, end: int) -> Any:
     """An empty cell."""
     return None

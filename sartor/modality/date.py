@@ -82,6 +82,11 @@ def parts(value: Any) -> list[tuple[int, int]]:
     return [] if value is None else [(0, 1)]
 
 
+def part_text(value: Any, begin: int, end: int) -> str:
+    """The cell."""
+    return show(value)
+
+
 def leave_out(value: Any, begin: int, end: int) -> Any:
     """An empty cell."""
     return None

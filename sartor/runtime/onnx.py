@@ -62,9 +62,12 @@ def write(
     *,
     sample: Mapping[str, np.ndarray],
     checks: Sequence[Mapping[str, np.ndarray]] = (),
+    axes: Mapping[str, Mapping[int, str]] | None = None,
     **options: Any,
 ) -> dict[str, Any]:
-    """Exports `forward` with free batch and length, and compares the file with the model on the sample and on the checks.
+    """Exports `forward` with free axes, and compares the file with the model on the sample and on the checks.
+
+    axes: {array: {axis: its name}} of those that may have any length; batch and length, the first two, when left out.
 
     The TorchScript exporter is tried first (its graphs are the ones whose attention ONNX Runtime knows how to fuse), then the
     dynamo exporter. Whichever is within TOLERANCE of the model's own outputs is kept.
@@ -77,7 +80,7 @@ def write(
     said = []
     for exporter in ("torchscript", "dynamo"):
         try:
-            _export(model, target, sample, dynamo=exporter == "dynamo")
+            _export(model, target, sample, axes=axes or _usual(sample), dynamo=exporter == "dynamo")
             onnx.checker.check_model(str(target))
             gap = parity(model, target, [sample, *checks])
         except Exception as error:  # exporters raise anything
@@ -113,7 +116,18 @@ def parity(model: Any, file: Path, batches: Sequence[Mapping[str, np.ndarray]]) 
     return worst
 
 
-def _export(model: Any, target: Path, sample: Mapping[str, np.ndarray], *, dynamo: bool) -> None:
+def _usual(sample: Mapping[str, np.ndarray]) -> dict[str, dict[int, str]]:
+    return {name: dict(zip(range(array.ndim), ("batch", "length"), strict=False)) for name, array in sample.items()}
+
+
+def _export(
+    model: Any,
+    target: Path,
+    sample: Mapping[str, np.ndarray],
+    *,
+    axes: Mapping[str, Mapping[int, str]],
+    dynamo: bool,
+) -> None:
     import logging
     import warnings
 
@@ -132,7 +146,7 @@ def _export(model: Any, target: Path, sample: Mapping[str, np.ndarray], *, dynam
             found = self.model(**dict(zip(names, tensors, strict=True)))
             return tuple(found[name] for name in outputs)
 
-    free = {name: {axis: ["batch", "length"][axis] for axis in range(sample[name].ndim)} for name in names}
+    free = {name: dict(axes[name]) for name in names}
     wrapper = Positional().eval()
     for name in ("torch.onnx", "onnxscript", "onnx_ir"):
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -201,6 +215,50 @@ def fuse(
         logging.getLogger(__name__).debug("not fused: %s", error)
     shutil.copyfile(source, target)
     return {}, 0.0
+
+
+def quantise_static(
+    source: Path, target: Path, batches: Sequence[Mapping[str, np.ndarray]], *, reduce_range: bool, per_channel: bool
+) -> None:
+    """Weights and activations to int8, whose ranges are those that these batches of training rows show: for convolutions.
+
+    A constant scale leaves every row's answer independent of its batch. reduce_range: as for `quantise_dynamic`.
+    """
+    import logging
+
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        CalibrationMethod,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    logging.getLogger().setLevel(logging.ERROR)
+
+    class Reader(CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.left = iter(batches)
+
+        def get_next(self) -> dict[str, np.ndarray] | None:
+            found = next(self.left, None)
+            return None if found is None else dict(found)
+
+    prepared = target.with_name("prepared.onnx")
+    quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    quantize_static(
+        str(prepared),
+        str(target),
+        Reader(),
+        quant_format=QuantFormat.QDQ,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        per_channel=per_channel,
+        reduce_range=reduce_range,
+        calibrate_method=CalibrationMethod.MinMax,
+    )
+    prepared.unlink()
 
 
 def quantise_dynamic(source: Path, target: Path, *, reduce_range: bool, per_channel: bool) -> None:

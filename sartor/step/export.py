@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sartor import leaves
-from sartor.predict import readable
+from sartor.predict import portable, readable
 
 TAKES = ("weights",)
 GIVES = "graphs"
@@ -27,7 +27,7 @@ def run(bundle: Any, ctx: Any, *, runtime: str) -> dict[str, Any]:
     rows = readable(ctx.examples("train").inputs, bundle.meta["inputs"], LOOKED_AT)
     record = write(bundle, runtime, rows, ctx.folder)
     # The server warms up on them: no value is one that every modality reads.
-    return {"form": "graphs", "runtime": record, "examples": rows[:EXAMPLES]}
+    return {"form": "graphs", "runtime": record, "examples": [portable(row) for row in rows[:EXAMPLES]]}
 
 
 def write(bundle: Any, runtime: str, rows: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:
@@ -41,4 +41,5 @@ def write(bundle: Any, runtime: str, rows: Sequence[dict[str, Any]], folder: Pat
     spread = [rows[i] for i in order[[0, len(order) // 2, -1]]]
     model = models.load(bundle.path).eval()
     checks = [processor([row]) for row in spread]
-    return leaves.load("runtime", runtime).write(model, folder, sample=processor(spread), checks=checks)  # type: ignore[no-any-return]
+    axes = getattr(processor, "axes", None)
+    return leaves.load("runtime", runtime).write(model, folder, sample=processor(spread), checks=checks, axes=axes)  # type: ignore[no-any-return]
