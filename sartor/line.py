@@ -416,17 +416,26 @@ def judge(staged: Bundle, chosen: Candidate, ground: Ground, needs: Needs, run: 
         )
         head = staged.meta["heads"][0]
         kept = np.flatnonzero(~leaked) if not leaked.all() else np.arange(len(test))
-        report.figures = {
-            head["target"]: leaves.load("task", head["task"]).figures(
-                test[kept], [answers[i] for i in kept], head["target"], head["spec"]
-            )
-        }
+        figures = leaves.load("task", head["task"]).figures(
+            test[kept], [answers[i] for i in kept], head["target"], head["spec"]
+        )
+        _illustrate(figures.get("mistakes", []), ground.dataset)
+        report.figures = {head["target"]: figures}
         report.environment |= {"versions": versions(), "runtime": staged.meta["runtime"], "digest": staged.digest}
         return report.as_dict()
 
     with run.stage("judge"):
         # Keyed by what is judged: rows that have judged a bundle once are not asked about the same one again.
         return Report.from_dict(run.once(f"judged {staged.digest}", work))
+
+
+def _illustrate(mistakes: list[dict[str, Any]], dataset: Dataset) -> None:
+    """Puts a picture beside what a mistake was made on, where its modality can draw one."""
+    for column in dataset.schema.inputs:
+        leaf = leaves.load("modality", column.kind)
+        for mistake in mistakes if hasattr(leaf, "picture") else []:
+            value = dataset.table.column(column.name)[mistake["row"]].as_py()
+            mistake.setdefault("pictures", {})[column.name] = leaf.picture(value)
 
 
 def grow(

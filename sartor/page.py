@@ -50,8 +50,8 @@ def render(report: dict[str, Any], *, lang: str = "en") -> str:
     shown = [(name, body) for name, body in made if body]
     style = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
-    # The hash admits this one style sheet; style attributes, scripts, images and connections are all refused.
-    policy = f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    # The hash admits this one style sheet, and images may stand in the page itself; style attributes, scripts and connections are refused.
+    policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
     name = _clip(_text(report, "name") or "Sartor", 80)
     head = _h(
         "head",
@@ -1644,12 +1644,12 @@ def _mistakes_of(mistakes: Sequence[Record]) -> Html | None:
 
 
 def _mistake(item: Record) -> Html:
-    inputs = _part(item, "inputs")
+    inputs, pictures = _part(item, "inputs"), _part(item, "pictures")
     shown = [
         _h(
             "div",
             _h("span", _clip(str(name), 40), ": ", class_="soft") if len(inputs) > 1 else None,
-            _typed(str(value), 320),
+            _picture(pictures[name], str(name)) if name in pictures else _typed(str(value), 320),
         )
         for name, value in inputs.items()
     ]
@@ -1662,6 +1662,13 @@ def _mistake(item: Record) -> Html:
         _h("td", _typed(_text(item, "answered"), 60)),
         _h("td", _text(item, "row"), class_="number soft"),
     )
+
+
+def _picture(source: Any, name: str) -> Html | None:
+    """A picture that stands in the report itself; nothing for a source that leads elsewhere."""
+    if not isinstance(source, str) or not re.fullmatch(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]{1,200000}", source):
+        return None
+    return _h("img", src=source, alt=_clip(name, 40), loading="lazy")
 
 
 # ---------------------------------------------------------------- the audit and the data

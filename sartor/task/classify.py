@@ -259,7 +259,9 @@ def figures(
         "mistakes": [
             {
                 "row": int(examples.rows[i]),
-                "inputs": {name: str(value)[:600] for name, value in examples.inputs[i].items()},
+                "inputs": {
+                    name: "" if isinstance(value, bytes) else str(value)[:600] for name, value in examples.inputs[i].items()
+                },
                 "expected": targets[i],
                 "answered": answers[i]["label"],
                 "probability": probability,

@@ -599,13 +599,14 @@ def test_page_is_one_well_formed_file_that_loads_nothing(name: str, lang: str) -
     assert "@import" not in style.group(1)
 
 
-def test_policy_admits_only_the_style_sheet_of_the_page() -> None:
+def test_policy_admits_only_the_style_sheet_and_the_pictures_of_the_page() -> None:
     html = render(support())
     policy = next(a["content"] for t, a in read(html).elements if a.get("http-equiv") == "Content-Security-Policy")
     style = re.search(r"<style>(.*?)</style>", html, re.S)
     assert style
     digest = base64.b64encode(hashlib.sha256(style.group(1).encode()).digest()).decode()
-    assert policy == f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; form-action 'none'"
+    allowed = f"style-src 'sha256-{digest}'; img-src data:"
+    assert policy == f"default-src 'none'; {allowed}; base-uri 'none'; form-action 'none'"
 
 
 @pytest.mark.parametrize(
@@ -692,6 +693,19 @@ def test_leak_is_named_beside_the_verdict_with_both_scores() -> None:
     assert "The audit found a fault in the data that touches these figures." in text
     assert "accuracy without leaked rows: 0.871 (0.857 – 0.884)" in text
     assert "121 test rows also stand in train" in text
+
+
+def test_a_mistake_is_shown_with_its_picture_and_with_no_other() -> None:
+    report = sentiment_missed()
+    mistakes = report["figures"]["label"]["mistakes"]
+    inside = "data:image/png;base64,iVBORw0KGgo="
+    mistakes[0] |= {"inputs": {"image": ""}, "pictures": {"image": inside}}
+    mistakes[1] |= {"inputs": {"image": ""}, "pictures": {"image": "https://example.org/follow.png"}}
+    mistakes[2] |= {"inputs": {"image": ""}, "pictures": {"image": 'data:image/png;base64,"><script>'}}
+    html = render(report)
+    assert [attributes["src"] for tag, attributes in read(html).elements if tag == "img"] == [inside]
+    assert "example.org" not in html
+    assert "<script" not in html
 
 
 def test_beside_a_need_stand_only_readings_of_the_same_measure() -> None:
