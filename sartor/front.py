@@ -57,7 +57,8 @@ class Candidate:
     @property
     def settled(self) -> dict[str, float]:
         """What its heads have besides what was trained, see `Predictor`."""
-        scale = {"scale": self.calibrated["scale"]} if self.calibrated else {}
+        known = self.calibrated or {}
+        scale = {name: known[name] for name in ("scale", "half_width", "interval") if name in known}
         return scale | ({"abstain_below": self.abstains["below"]} if self.abstains else {})
 
     @property
@@ -214,14 +215,14 @@ class Front:
         if good:
             return self._preferred(good)
         if max(candidate.chance for candidate in serious) >= HOPELESS / 5:
-            return max(serious, key=lambda c: (c.chance, self._goodness(c, self.primary)))
+            return max(serious, key=lambda c: (c.chance, self._quality(c)))
         # Something is out of reach of all: as many of the other needs as can be had, then the narrowest gap.
         return max(
             serious,
             key=lambda c: (
                 sum(one >= 0.5 for one in c.chances.values()),
                 -self._gap(c),
-                self._goodness(c, self.primary),
+                self._quality(c),
             ),
         )
 
@@ -314,7 +315,7 @@ class Front:
         name = self.needs.prefer
         if name is None:
             asked = any(need.kind == "quality" for need in self.needs.needs)
-            return (None if asked else self.primary), False
+            return (None if asked else self.primary), metrics[self.primary.measure].better == "lower"
         known = [*(m for m in metrics if not metrics[m].per_class), *(m for m in SYSTEM if m != "training_time")]
         if name not in known:
             raise InputError("need.prefer", name=name, near=near(name, known), known=", ".join(known))
@@ -327,17 +328,34 @@ class Front:
         value = candidate.measured(key)
         return -math.inf if math.isnan(value) else (-value if low else value)
 
+    def _quality(self, candidate: Candidate) -> float:
+        """By the task's primary metric; higher is better."""
+        low = leaves.load("task", self.task).METRICS[self.primary.measure].better == "lower"
+        return self._goodness(candidate, self.primary, low=low)
+
     def _preferred(self, good: list[Candidate]) -> Candidate:
         if self.prefer is not None and self.needs.prefer is not None:
             return max(good, key=lambda c: (self._goodness(c, self.prefer, low=self.prefers_low), c.chance))  # type: ignore[arg-type]
         # One standard error (Breiman et al. 1984, section 3.4.3): of models that differ by chance alone, the fastest.
-        top = max(good, key=lambda c: self._goodness(c, self.primary))
-        value = top.report.value(self.primary)
-        share, number = self._goodness(top, self.primary), max(1, value.n if value else 1)
-        slack = math.sqrt(max(0.0, share * (1 - share)) / number) if 0 <= share <= 1 else 0.0
-        alike = [c for c in good if self._goodness(c, self.primary) >= share - slack]
+        top = max(good, key=lambda c: self._quality(c))
+        value, share = top.report.value(self.primary), self._quality(top)
+        slack = _standard_error(value)
+        alike = [c for c in good if self._quality(c) >= share - slack]
         fast = Key("latency_p95", setting=(("concurrency", 1.0),))
         return max(alike, key=lambda c: self._goodness(c, fast, low=True))
+
+
+def _standard_error(value: Value | None) -> float:
+    """Of a share from its examples, of any other measure from its bounds; 0 where there are none."""
+    if value is None or value.measured is None:
+        return 0.0
+    if value.details.get("trials"):
+        return math.sqrt(max(0.0, value.measured * (1 - value.measured)) / max(1, value.n))
+    if value.low is None or value.high is None:
+        return 0.0
+    from scipy.stats import norm
+
+    return float((value.high - value.low) / (2 * norm.ppf(value.confidence)))
 
 
 def with_epochs(plan: Plan, epochs: int | None) -> Plan:

@@ -296,7 +296,7 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
             before = run.journal.spent_s
             valid = ground.examples("valid")
             calibration, threshold = _settle(bundle, ground, needs, level)
-            candidate.calibrated = calibration.as_dict() if calibration else None
+            candidate.calibrated = calibration.as_dict() if isinstance(calibration, Calibration) else calibration
             candidate.abstains = threshold.as_dict() if threshold else None
             report, answers = measuring.measure(
                 bundle,
@@ -339,8 +339,10 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
         candidate.calibrated, candidate.abstains = found["calibrated"], found["abstains"]
 
 
-def _settle(bundle: Bundle, ground: Ground, needs: Needs, level: float) -> tuple[Calibration | None, Threshold | None]:
-    """How sure a candidate is when it says so, and when it should rather not answer, where a need lets it.
+def _settle(
+    bundle: Bundle, ground: Ground, needs: Needs, level: float
+) -> tuple[Calibration | dict[str, Any] | None, Threshold | None]:
+    """How sure a candidate is when it says so, or how far off its numbers are, and when it should rather not answer, where a need lets it.
 
     Both are from calibration rows, or from validation rows where those are few.
     """
@@ -348,6 +350,10 @@ def _settle(bundle: Bundle, ground: Ground, needs: Needs, level: float) -> tuple
     rows = ground.examples(part)
     targets = rows.targets[ground.target]
     answers = measuring.answer(Predictor(bundle, threads=needs.threads), rows)
+    leaf = leaves.load("task", ground.task)
+    if hasattr(leaf, "settle"):
+        learned = leaf.settle(answers, targets)
+        return (learned | {"part": part} if learned else None), None
     calibration = calibrate.fit(answers, targets, part=part)
     limits = abstain.asked(needs)
     if not limits:
@@ -612,7 +618,14 @@ def _effort(chosen: Candidate, needs: Needs, left_s: float) -> measuring.Effort:
 
 
 def _check_names(needs: Needs, dataset: Dataset, task: str, target: str) -> None:
-    """Raises: InputError `need.no-class`, `schema.unknown-column`, `need.no-slice` for what needs name and the data has not."""
+    """Raises: InputError `need.measure`, `need.no-class`, `schema.unknown-column`, `need.no-slice` for what needs name and the data has not."""
+    metrics = leaves.load("task", task).METRICS
+    for need in needs.needs:
+        if need.kind == "quality" and need.key.measure not in metrics:
+            name = need.key.measure
+            raise InputError(
+                "need.measure", need=need.text, name=name, near=near(name, metrics), known=", ".join(metrics)
+            )
     if not any(need.key.for_class is not None or need.key.where is not None for need in needs.needs):
         return
     labelled = split.usable_rows(dataset, target=target, task=task)

@@ -449,7 +449,7 @@ def _difference(
 
     ours, theirs: [n, s] statistics of each example.
     """
-    scale, unit = (100.0, "points") if metric.unit == "" else (1.0, metric.unit)
+    scale, unit = (100.0, "points") if metric.unit == "" and metric.share else (1.0, metric.unit)
     width = ours.shape[1]
     both = np.concatenate([ours, theirs], axis=1)
 

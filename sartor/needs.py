@@ -10,7 +10,7 @@ import math
 import os
 import re
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -130,10 +130,13 @@ def make(**given: Any) -> Needs:
     attempt("hardware", _hardware)
     attempt("seed", _seed)
     attempt("confidence", _confidence)
+    texts = list(_texts(given.get("needs"), problems))
+    if "task" not in found and (told := _task_of(texts)) != "classify":
+        found["task"] = told
     task = found.get("task") or "classify"
     if task in leaves.names("task"):
         parsed: dict[Key, Need] = {}
-        for text in _texts(given.get("needs"), problems):
+        for text in texts:
             try:
                 need = parse(text, task=task)
                 if (other := parsed.setdefault(need.key, need)) is not need:
@@ -153,6 +156,17 @@ def make(**given: Any) -> Needs:
     if "budget" in found:
         found["budget_s"] = found.pop("budget")
     return Needs(**found)
+
+
+def _task_of(texts: Iterable[str]) -> str:
+    """The task whose measures these needs name, where it is one alone; else classification."""
+    words = {word for text in texts for word in re.findall(r"[A-Za-z_0-9]+", text)[:1]}
+    able = [
+        name
+        for name in leaves.names("task")
+        if leaves.third_party_digest("task", name) is None and words & set(leaves.load("task", name).METRICS)
+    ]
+    return able[0] if len(able) == 1 else "classify"
 
 
 def load(path: Path | str, /, **overrides: Any) -> Needs:
@@ -317,14 +331,14 @@ def parse(text: str, *, task: str = "classify") -> Need:
         if setting and not ([name for name, _ in setting] == ["coverage"] and coverable):
             raise InputError("need.setting", need=text, measure=name)
         if against is not None:
-            base, limit = _difference(text, unit_place, float(number), unit, base)
+            base, limit = _difference(text, unit_place, float(number), unit, base, share=metric.share)
         elif unit == "%":
             limit = float(number) / 100
         elif unit and unit != base:
             raise _stopped(text, unit_place, "no unit, or %")
         else:
             limit = float(number)
-        if base == "" and not 0 <= limit <= 1:
+        if base == "" and metric.share and not 0 <= limit <= 1:
             raise InputError("need.range", need=text, meant=f"{number}%" if 1 < limit <= 100 else "a share from 0 to 1")
         if against is None and not 0 <= limit < math.inf:
             raise InputError("need.range", need=text, meant=f"a number of {base} from 0")
@@ -483,11 +497,11 @@ def _of_slice(need: Need) -> str:
     return f" with {need.key.where[0]} == {need.key.where[1]}" if need.key.where else ""
 
 
-def _difference(text: str, place: int, number: float, unit: str, base: str) -> tuple[str, float]:
+def _difference(text: str, place: int, number: float, unit: str, base: str, *, share: bool) -> tuple[str, float]:
     """(unit, limit) of a difference: points (hundredths) of a share, else the measure's own unit."""
-    if base != "":
+    if base != "" or not share:
         if unit not in ("", base):
-            raise _stopped(text, place, f"no unit, or {base}")
+            raise _stopped(text, place, f"no unit, or {base}" if base else "no unit")
         return base, number
     if unit not in ("points", "point"):
         raise _stopped(text, place, "points")

@@ -303,7 +303,7 @@ def _quality_measure(report: Record) -> Record:
     values = [value for item in _candidates_of(report) for value in _items(item, "values")]
     names = [_text(_part(value, "key"), "measure") or _text(value, "name") for value in values]
     measure = next((name for name in names if name and not _is_cost(name)), "")
-    return {"measure": measure, "op": "<=" if measure in ("log_loss", "calibration_error") else ">="}
+    return {"measure": measure, "op": "<=" if measure in ("log_loss", "calibration_error", "mae", "rmse") else ">="}
 
 
 def _latency_need(report: Record) -> Record:
@@ -1534,6 +1534,39 @@ def _class_table(labels: Sequence[str], matrix: np.ndarray) -> Html:
     return _h("div", _table(heads, rows), cut if len(labels) > MOST_CLASSES_IN_TABLE else None)
 
 
+def _scatter(report: Record) -> Html | None:
+    parts = _per_target(report, lambda figures: _scatter_of(_list(figures, "scatter"), report))
+    return _h("div", parts) if parts else None
+
+
+def _scatter_of(points: Sequence[Any], report: Record) -> Html | None:
+    """What was answered over what was right: on the line where both are the same."""
+    known = [pair for pair in points if isinstance(pair, list) and len(pair) == 2 and all(map(_is_finite, pair))]
+    if len(known) < 2:
+        return None
+    table = np.array(known, dtype=np.float64)
+    low, high = float(table.min()), float(table.max())
+    x, y = _Axis(low, high, 66, 376), _Axis(low, high, 346, 36)
+    drawn: list[Child] = [_grid(x, y, _t("scatter.expected"), _t("scatter.answered"))]
+    drawn.append(_line(x(low), y(low), x(high), y(high), "ideal"))
+    drawn += [_h("circle", cx=f"{x(right):.1f}", cy=f"{y(told):.1f}", r="2.5", class_="point") for right, told in table]
+    chosen = _part(_chosen(report), "calibrated")
+    half, share = _number(chosen, "half_width"), _number(chosen, "interval")
+    side = _h(
+        "div",
+        _h("p", _t("scatter.meaning")),
+        _h("p", _t("scatter.interval", share=_percent(share), half=f"{half:.4g}"))
+        if half is not None and share
+        else None,
+        class_="aside",
+    )
+    return _h("figure", _svg(396, 400, drawn, label=_t("scatter.label"), class_="figure square"), side, class_="pair")
+
+
+def _is_finite(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _reliability(report: Record) -> Html | None:
     parts = _per_target(report, lambda figures: _reliability_of(_items(figures, "reliability"), report))
     return _h("div", parts) if parts else None
@@ -1666,7 +1699,9 @@ def _mistake(item: Record) -> Html:
 
 def _picture(source: Any, name: str) -> Html | None:
     """A picture that stands in the report itself; nothing for a source that leads elsewhere."""
-    if not isinstance(source, str) or not re.fullmatch(r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]{1,200000}", source):
+    if not isinstance(source, str) or not re.fullmatch(
+        r"data:image/(png|jpeg);base64,[A-Za-z0-9+/=]{1,200000}", source
+    ):
         return None
     return _h("img", src=source, alt=_clip(name, 40), loading="lazy")
 
@@ -1968,6 +2003,7 @@ SECTIONS: tuple[tuple[str, Callable[[Record], Html | None]], ...] = (
     ("curves", _curves),
     ("growth", _growth),
     ("confusion", _confusion),
+    ("scatter", _scatter),
     ("reliability", _reliability),
     ("mistakes", _mistakes),
     ("audit", _audit),
@@ -2028,6 +2064,12 @@ TEXT: dict[str, dict[str, str]] = {
         "section.growth": "Would more rows help?",
         "section.confusion": "What is confused with what",
         "section.reliability": "Can its probabilities be trusted?",
+        "section.scatter": "Answered and right",
+        "scatter.expected": "right",
+        "scatter.answered": "answered",
+        "scatter.label": "Answered numbers over the right ones",
+        "scatter.meaning": "Each point is a test row; on the line, what was answered is right.",
+        "scatter.interval": "Each answer comes with an interval of ± {half}, which holds the right number in at least {share} of such rows.",
         "section.mistakes": "Worst mistakes",
         "section.audit": "Audit of the data",
         "section.data": "Data and splits",
@@ -2050,6 +2092,10 @@ TEXT: dict[str, dict[str, str]] = {
         "measure.accuracy": "Accuracy",
         "measure.macro_f1": "Macro F1",
         "measure.balanced_accuracy": "Balanced accuracy",
+        "measure.mae": "Mean absolute error",
+        "measure.rmse": "Root mean squared error",
+        "measure.r2": "Variance explained (R²)",
+        "measure.interval_coverage": "Coverage of the intervals",
         "measure.auroc": "Area under the ROC curve",
         "measure.f1": "F1",
         "measure.recall": "Recall",
@@ -2063,6 +2109,10 @@ TEXT: dict[str, dict[str, str]] = {
         "measure.memory": "Memory",
         "measure.training_time": "Training time",
         "mean.accuracy": "It answered {percent} of {rows} test rows rightly.",
+        "mean.mae": "Its numbers are off by {value} on average.",
+        "mean.rmse": "Its numbers are off by {value}, far ones counting more.",
+        "mean.r2": "It explains {percent} of how the numbers vary.",
+        "mean.interval_coverage": "The right number lies in {percent} of the intervals that it tells.",
         "mean.balanced_accuracy": "Of the rows of a class, {points} percent are answered rightly on average over the classes.",
         "mean.auroc": "Of two rows, one of a class and one not, the right one is ranked higher in {points} of 100 cases.",
         "mean.macro_f1": "Over all classes, each counting the same, precision and recall balance at {value}.",
@@ -2307,6 +2357,12 @@ TEXT: dict[str, dict[str, str]] = {
         "section.growth": "更多数据有多大帮助？",
         "section.confusion": "哪些类别被混淆",
         "section.reliability": "它给出的概率可信吗？",
+        "section.scatter": "预测值与真实值",
+        "scatter.expected": "真实值",
+        "scatter.answered": "预测值",
+        "scatter.label": "预测值相对真实值",
+        "scatter.meaning": "每个点是一行测试数据；落在线上即完全正确。",
+        "scatter.interval": "每个答案附带 ± {half} 的区间，在至少 {share} 的同类数据中包含真实值。",
         "section.mistakes": "最严重的错误",
         "section.audit": "数据审查",
         "section.data": "数据与划分",
@@ -2329,6 +2385,10 @@ TEXT: dict[str, dict[str, str]] = {
         "measure.accuracy": "准确率",
         "measure.macro_f1": "宏平均 F1",
         "measure.balanced_accuracy": "平衡准确率",
+        "measure.mae": "平均绝对误差",
+        "measure.rmse": "均方根误差",
+        "measure.r2": "解释方差（R²）",
+        "measure.interval_coverage": "区间覆盖率",
         "measure.auroc": "ROC 曲线下面积",
         "measure.f1": "F1",
         "measure.recall": "召回率",
@@ -2342,6 +2402,10 @@ TEXT: dict[str, dict[str, str]] = {
         "measure.memory": "内存",
         "measure.training_time": "训练时间",
         "mean.accuracy": "在 {rows} 行测试数据中答对了 {percent}。",
+        "mean.mae": "预测值平均偏差 {value}。",
+        "mean.rmse": "预测值偏差 {value}（较大偏差权重更高）。",
+        "mean.r2": "解释了数值变化的 {percent}。",
+        "mean.interval_coverage": "给出的区间中有 {percent} 包含真实值。",
         "mean.balanced_accuracy": "各类别平均有 {points}% 的行回答正确。",
         "mean.auroc": "任取一行属于某类、一行不属于，{points}% 的情况下前者的得分更高。",
         "mean.macro_f1": "各类别同等计算，精确率与召回率的调和平均为 {value}。",

@@ -201,6 +201,8 @@ class Predictor:
     @staticmethod
     def _decode(task: Any, head: dict[str, Any], output: np.ndarray) -> list[dict[str, Any]]:
         answers: list[dict[str, Any]] = task.decode(np.asarray(output) * head.get("scale", 1.0), head["spec"])
+        if hasattr(task, "settled"):
+            answers = [task.settled(answer, head) for answer in answers]
         below = head.get("abstain_below")
         return answers if not below else [withhold(answer, below) for answer in answers]
 

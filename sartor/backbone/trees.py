@@ -109,7 +109,7 @@ class BinProcessor:
 
 
 def body(folder: Path, meta: Mapping[str, Any]) -> Any:
-    """All trees side by side as a module: bins [B, columns] -> log odds [B, outputs]; no parameter is tuned."""
+    """All trees side by side as a module: bins [B, columns] -> log odds, or the number that is told [B, outputs]; no parameter is tuned."""
     import torch
     from torch import nn
 
@@ -170,17 +170,18 @@ def fit(
     Returns the body, the bundle's backbone record with its sizes, and what was chosen.
     """
     import torch
-    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
+    grows = HistGradientBoostingClassifier if "classes" in spec else HistGradientBoostingRegressor
     reader = processor(folder, meta)
     made = reader.bins(inputs)
     valid = reader.bins(choose.inputs)
-    known = choose.targets >= 0
+    known = choose.targets >= 0 if "classes" in spec else np.isfinite(choose.targets)
     # scikit-learn puts columns of categories before the others, and numbers their names from 0 without a gap: so does `Table`.
     categories = [column.kind == "category" for column in reader.table.columns]
     best: tuple[tuple[float, float], Any, dict[str, Any], float] | None = None
     for number, (rate, most_leaves, rows, penalty) in enumerate(SETTINGS, start=1):
-        model = HistGradientBoostingClassifier(
+        model = grows(
             learning_rate=rate,
             max_iter=MOST_TREES,
             max_leaf_nodes=most_leaves,
@@ -211,7 +212,7 @@ def fit(
     module, sized = _module(folder, model, scale)
     with torch.inference_mode():
         ours = module(torch.from_numpy(valid)).numpy()
-    apart = float(np.abs(_odds(ours) - _odds(_outputs(model, valid) * scale)).max(initial=0.0))
+    apart = float(np.abs(ours - _outputs(model, valid) * scale).max(initial=0.0))
     if apart > EXACT * max(1.0, scale):
         raise ValueError(f"the tensors of the trees answer otherwise than the trees, by {apart:.2g}")
     return module, {**meta, **sized}, chosen
@@ -235,13 +236,11 @@ def _nan(bins: np.ndarray) -> np.ndarray:
 
 
 def _outputs(model: Any, bins: np.ndarray) -> np.ndarray:
-    """Log odds of every class [n, classes]."""
+    """Log odds of every class [n, classes], or the one number that is told [n, 1]."""
+    if not hasattr(model, "classes_"):
+        return np.asarray(model.predict(_nan(bins)))[:, None]
     told = model.decision_function(_nan(bins))
     return np.stack([-told, told], axis=1) / 2 if told.ndim == 1 else np.asarray(told)
-
-
-def _odds(outputs: np.ndarray) -> np.ndarray:
-    return np.asarray(outputs - outputs.max(axis=1, keepdims=True))
 
 
 def _module(folder: Path, model: Any, scale: float) -> tuple[Any, dict[str, Any]]:
@@ -249,7 +248,7 @@ def _module(folder: Path, model: Any, scale: float) -> tuple[Any, dict[str, Any]
     import torch
 
     told = np.ravel(model._baseline_prediction) * scale
-    binary = len(told) == 1
+    binary = len(told) == 1 and hasattr(model, "classes_")
     held: dict[str, list[Any]] = {
         name: [] for name in ("root", "column", "edge", "left", "right", "unknown", "set", "value")
     }

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from sartor import leaves
 from sartor.bounds import level_of_look
-from sartor.data import near
+from sartor.data import cells, near
 from sartor.data.dataset import Dataset, Finding, Splits
 from sartor.errors import InputError
 
@@ -201,9 +201,12 @@ def _units(dataset: Dataset, keys: np.ndarray, group: str | None, alike: Sequenc
 def _codes(dataset: Dataset, target: str) -> np.ndarray:
     """A number per row [n] for its target; strata for a draw. Targets that are no classes are cut into tenths."""
     column = dataset.table.column(target)
-    if pa.types.is_floating(column.type):
-        values = np.nan_to_num(column.to_numpy().astype(np.float64))
-        return np.asarray(np.searchsorted(np.quantile(values, np.arange(0.1, 1.0, 0.1)), values), dtype=np.int64)
+    if not any(one.kind == "label" for one in dataset.schema.targets):
+        numbers = np.array([cells.number(value) for value in column.to_pylist()], dtype=np.float64)
+        known = numbers[np.isfinite(numbers)]
+        if len(known) > 0.5 * len(numbers):
+            edges = np.quantile(known, np.arange(0.1, 1.0, 0.1))
+            return np.asarray(np.searchsorted(edges, np.nan_to_num(numbers)), dtype=np.int64)
     values = column.cast(pa.large_string()).to_pylist()
     names = sorted({str(value).strip() for value in values})  # so that a number does not hang on the order of rows
     number = {name: i for i, name in enumerate(names)}

@@ -33,6 +33,7 @@ class Metric:
     stats: Callable[[Sequence[dict[str, Any]], Sequence[Any], Spec, Any], np.ndarray]
     finish: Callable[[np.ndarray], np.ndarray]
     noise: Callable[[np.ndarray], float] | None = None
+    share: bool = True  # where it has no unit: whether it is a share from 0 to 1, not a number in the target's own unit
 
 
 class Task(Protocol):
@@ -79,6 +80,9 @@ class Task(Protocol):
     def trivial(self, spec: Spec) -> np.ndarray:
         """The output [...] of the best constant answer, for the trivial baseline."""
         ...
+
+    # Where answers are numbers, a leaf also has `settle(answers, targets) -> dict | None`, what a head learns of calibration rows, such as the width of
+    # an interval, and `settled(answer, head)`, the answer with it.
 
     def fit_linear(self, features: Any, targets: np.ndarray, spec: Spec, *, strength: float, seed: int) -> Any:
         """A linear solver on features [n, width] (dense or sparse): (weight [o, width], bias [o]) of the head."""

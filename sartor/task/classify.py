@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sartor.data import cells
 from sartor.data.dataset import Dataset, Examples, Finding, Rows
 from sartor.task import Call, Metric, Spec
 
@@ -20,6 +21,9 @@ BINS = 15  # of the reliability diagram and the expected calibration error (Guo 
 def suits(values: Sequence[Any]) -> bool:
     """At least two distinct values, each standing for a group of rows: far fewer values than rows."""
     present = [value for value in values if value is not None]
+    known = [value for value in present if not cells.unknown(value)]
+    if known and all(map(cells.is_number, known)) and not all(cells.number(value).is_integer() for value in known):
+        return False  # measured, not named
     distinct = len(set(map(str, present)))
     return 2 <= distinct <= min(MAX_CLASSES, max(2, len(present) // 2))
 
@@ -260,7 +264,8 @@ def figures(
             {
                 "row": int(examples.rows[i]),
                 "inputs": {
-                    name: "" if isinstance(value, bytes) else str(value)[:600] for name, value in examples.inputs[i].items()
+                    name: "" if isinstance(value, bytes) else str(value)[:600]
+                    for name, value in examples.inputs[i].items()
                 },
                 "expected": targets[i],
                 "answered": answers[i]["label"],
