@@ -1534,12 +1534,12 @@ def _class_table(labels: Sequence[str], matrix: np.ndarray) -> Html:
     return _h("div", _table(heads, rows), cut if len(labels) > MOST_CLASSES_IN_TABLE else None)
 
 
-def _scatter(report: Record) -> Html | None:
-    parts = _per_target(report, lambda figures: _scatter_of(_list(figures, "scatter"), report))
+def _told_and_right(report: Record) -> Html | None:
+    parts = _per_target(report, lambda figures: _told_and_right_of(_list(figures, "scatter"), report))
     return _h("div", parts) if parts else None
 
 
-def _scatter_of(points: Sequence[Any], report: Record) -> Html | None:
+def _told_and_right_of(points: Sequence[Any], report: Record) -> Html | None:
     """What was answered over what was right: on the line where both are the same."""
     known = [pair for pair in points if isinstance(pair, list) and len(pair) == 2 and all(map(_is_finite, pair))]
     if len(known) < 2:
@@ -2003,7 +2003,7 @@ SECTIONS: tuple[tuple[str, Callable[[Record], Html | None]], ...] = (
     ("curves", _curves),
     ("growth", _growth),
     ("confusion", _confusion),
-    ("scatter", _scatter),
+    ("scatter", _told_and_right),
     ("reliability", _reliability),
     ("mistakes", _mistakes),
     ("audit", _audit),

@@ -163,7 +163,7 @@ def _as_input(fact: _Facts, inputs: Sequence[_Facts]) -> str:
     if fact.kind not in ("category", "identifier"):
         return fact.kind
     read = all(other.kind in ("text", "category", "identifier") and not other.numeric for other in inputs)
-    return "text" if read and any(other.kind == "text" for other in inputs) or len(inputs) == 1 else "category"
+    return "text" if (read and any(other.kind == "text" for other in inputs)) or len(inputs) == 1 else "category"
 
 
 def _target(facts: dict[str, _Facts], wanted: Sequence[str]) -> tuple[str, str]:

@@ -7,10 +7,16 @@ import os
 import socket
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sartor import leaves
 from sartor.errors import InputError, SartorError
 
+if TYPE_CHECKING:
+    from sartor.predict import Predictor
+
 MAX_BODY_BYTES = 2_000_000
+MAX_MEDIA_BYTES = 16_000_000  # of a request besides, for every input that is a picture or a recording
 MOST_THREADS = 1_024
 
 
@@ -21,11 +27,11 @@ def serve(
     port: int = 8000,
     threads: int | None = None,
     insecure: bool = False,
-    max_body_bytes: int = MAX_BODY_BYTES,
+    max_body_bytes: int | None = None,
 ) -> None:
     """Answers until it is told to stop; prints `serving http://HOST:PORT` once it is ready.
 
-    port 0 takes a free one. Keys come from SARTOR_API_KEY, several separated by commas.
+    port 0 takes a free one. max_body_bytes: of one request; what its inputs may need when left out. Keys come from SARTOR_API_KEY, several separated by commas.
     Raises: InputError `serve.open` when it would listen beyond this machine without a key, `serve.port` when the port cannot
     be had; SartorError `serve.failed` when the model does not answer its own examples.
     """
@@ -49,7 +55,7 @@ def serve(
         predictor,
         keys=keys,
         hosts=frozenset({"127.0.0.1", "localhost", "[::1]", _in_url(host)}) if is_loopback(host) else None,
-        max_body_bytes=max_body_bytes,
+        max_body_bytes=max_body_bytes or _most(predictor),
     )
     try:
         service.start()
@@ -64,6 +70,12 @@ def serve(
 
     with suppress(KeyboardInterrupt):  # Ctrl-C is how one stops it by hand
         connection.run(service, listener, on_ready=announce)
+
+
+def _most(predictor: Predictor) -> int:
+    """Bytes that one request may hold."""
+    widgets = [leaves.load("modality", column["kind"]).WIDGET for column in predictor.inputs]
+    return MAX_BODY_BYTES + MAX_MEDIA_BYTES * sum(widget.startswith("file:") for widget in widgets)
 
 
 def is_loopback(host: str) -> bool:
