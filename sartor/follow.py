@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +26,10 @@ from sartor import leaves
 from sartor.bundle import Bundle
 from sartor.child import Stop
 from sartor.data import store
-from sartor.data.dataset import Dataset, Examples, Splits
+from sartor.data.dataset import Dataset, Examples, Rows, Splits
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
-from sartor.plan import Plan, keys
+from sartor.plan import Move, Plan, keys
 
 MOST_ATTEMPTS = 3  # of a child that is killed
 GRACE_S = 30.0  # for a child that was told to stop: it ends a training step and writes a checkpoint
@@ -50,6 +50,7 @@ class Context:
     pieces: int = 1  # that a batch is done in, where a whole one was too much for the memory
     stop: Stop = field(default_factory=Stop)
     backbone: dict[str, Any] = field(default_factory=dict)  # of the bundle that the step begins with
+    members: list[Path] = field(default_factory=list)  # bundles of the plans that the step takes
     notes: dict[str, Any] = field(default_factory=dict)
     _examples: dict[str, Examples] = field(default_factory=dict)
 
@@ -59,8 +60,21 @@ class Context:
             target, task = next(iter(self.targets.items()))
             rows = np.asarray(getattr(self.splits, split))
             made = leaves.load("task", task).examples(self.dataset, rows, target, group=self.splits.group)
-            self._examples[split] = made
+            self._examples[split] = self._of_inputs(made)
         return self._examples[split]
+
+    def _of_inputs(self, made: Examples) -> Examples:
+        """With the inputs that this plan is about; where these are some of all, the examples that have one of them."""
+        columns = [column["name"] for column in self.inputs]
+        if not isinstance(made.inputs, Rows) or tuple(columns) == made.inputs.columns:
+            return made
+        rows = Rows(self.dataset.table, columns, made.inputs.numbers)
+        made = replace(made, inputs=rows)
+        there = np.zeros(len(made), dtype=bool)
+        for column in self.inputs:
+            key = leaves.load("modality", column["kind"]).key
+            there |= np.array([key(value) is not None for value in rows.column(column["name"])])
+        return made[np.flatnonzero(there)]
 
     def note(self, **facts: Any) -> None:
         """Facts about the step for the journal and the report."""
@@ -89,6 +103,9 @@ def follow(
     plan.check()
     names = keys(plan, made_of=made_of)
     done = 0
+    members = [
+        [str(path) for path in _members(move, data, cache, made_of, threads, events, timeout_s)] for move in plan.moves
+    ]
     for number, name in enumerate(names, start=1):
         if bundles.whole(cache / name):
             done = number
@@ -105,6 +122,7 @@ def follow(
         "seed": made_of["seed"],
         "inputs": made_of["inputs"],
         "targets": made_of["targets"],
+        "members": members,
     }
     cache.mkdir(parents=True, exist_ok=True)
     bundles.sweep(cache)
@@ -125,6 +143,32 @@ def follow(
     return bundles.load(cache / names[-1])
 
 
+def _members(
+    move: Move,
+    data: Path,
+    cache: Path,
+    made_of: dict[str, Any],
+    threads: int,
+    events: Events,
+    timeout_s: float | None,
+) -> list[Path]:
+    """The bundles of the plans that a step takes, each of some of the inputs, made where the cache has them not."""
+    found = []
+    for member in move.arguments.get("members", ()):
+        inputs = [column for column in made_of["inputs"] if column["name"] in member["inputs"]]
+        made = follow(
+            Plan.from_dict(member["plan"]),
+            data=data,
+            cache=cache,
+            made_of=made_of | {"inputs": inputs},
+            threads=threads,
+            events=events,
+            timeout_s=timeout_s,
+        )
+        found.append(made.path)
+    return found
+
+
 def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> None:
     """The child's work: every step from `first` on, each prefix written whole into the cache."""
     dataset, splits = store.load(Path(job["data"]))
@@ -140,11 +184,13 @@ def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> 
         stop=stop or Stop(),
     )
     before = bundles.load(cache / job["keys"][job["first"] - 1]) if job["first"] else None
-    for move, name in list(zip(plan.moves, job["keys"], strict=True))[job["first"] :]:
+    members = job.get("members") or [[] for _ in plan.moves]
+    for move, name, made in list(zip(plan.moves, job["keys"], members, strict=True))[job["first"] :]:
         step = leaves.load("step", move.step)
         events(event("step", plan=plan.name, step=move.step, status="start"))
         began = time.monotonic()
         ctx.notes, ctx.backbone = {}, before.meta["backbone"] if before else {}
+        ctx.members = [Path(path) for path in made]
         ctx.checkpoints = cache / f"{name}.checkpoints"
         with bundles.writing(cache / name) as ctx.folder:
             changes = step.run(before, ctx, **step.resolve(dict(move.arguments), ctx))

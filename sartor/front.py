@@ -7,13 +7,14 @@ will be *met* on the test rows is at least 0.9, not when its validation score pa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from sartor import bounds, leaves
+from sartor.data.schema import speaks_for_itself
 from sartor.errors import InputError, near
 from sartor.needs import SYSTEM, Need, Needs
 from sartor.plan import Move, Plan
@@ -33,7 +34,7 @@ class Candidate:
 
     id: str
     plan: Plan
-    kind: str  # trivial, linear (fitted), frozen, tuned, trained (from nothing), given
+    kind: str  # trivial, linear (fitted), frozen, tuned, trained (from nothing), fused, given
     weights: str = ""  # candidates of the same weights differ only in how these are exported
     forecast_s: float = 0.0
     status: str = "waiting"  # waiting, measured, failed, skipped
@@ -104,6 +105,12 @@ class Profile:
     columns: int = 1  # inputs
     sizes: Mapping[str, float] = field(default_factory=dict)  # what modalities say of theirs: pixels, seconds
     kinds: frozenset[str] = frozenset({"text"})  # modalities of the inputs
+    inputs: tuple[tuple[str, str], ...] = ()  # (column, modality)
+
+    def of(self, columns: Sequence[str]) -> Profile:
+        """The same rows with these inputs alone."""
+        kept = tuple((name, kind) for name, kind in self.inputs if name in columns)
+        return replace(self, inputs=kept, kinds=frozenset(kind for _, kind in kept), columns=len(kept))
 
     @property
     def tokens(self) -> float:
@@ -140,6 +147,7 @@ class Front:
         self.primary = Key(leaves.load("task", task).PRIMARY)
         self.prefer, self.prefers_low = self._preference()
         self.bodies = _bodies(needs, profile)  # here, so that a backbone that is not there is said before any compute
+        self.fusions = _fusions(needs, profile) if not self.bodies else []
 
     def possible(self) -> Iterator[Candidate]:
         """Every plan worth considering, in the order of what it costs, with its reason."""
@@ -164,6 +172,13 @@ class Front:
                 yield from _exports("frozen", fitted, f"{body.why} Its embeddings as they are, with a linear layer.")
                 tuned = (*fitted, Move("train", {}, "All weights, from the linear layer that fits its embeddings."))
                 yield from _exports("tuned", tuned, f"{body.why} All its weights tuned.")
+        for name, members in self.fusions:
+            plans = [{"inputs": list(columns), "plan": _member(body).as_dict()} for columns, body in members]
+            moves = (Move("fuse", {"members": plans}), Move("export", {}))
+            why = "Each kind of input has a model of its own, and their answers are weighed: " + "; ".join(
+                f"{body.name} reads {' + '.join(columns)}" for columns, body in members
+            )
+            yield Candidate(name, Plan(name, moves, f"{why}."), "fused")
 
     def decide(self, candidate: Candidate, *, left_s: float) -> Decision:
         """Whether to try a candidate now. left_s: of the budget, less what judging the winner will take."""
@@ -266,6 +281,11 @@ class Front:
         rows, profile = self.profile.rows, self.profile
         if candidate.kind == "given":
             return 0.0, None
+        if candidate.kind == "fused":
+            members = next(members for name, members in self.fusions if name == candidate.id)
+            return EXPORT_S + 2 * MEASURE_S + sum(
+                self._member_s(body, profile.of(columns)) for columns, body in members
+            ), None
         if candidate.kind == "trivial":
             return START_S + MEASURE_S, None
         module = leaves.load("backbone", str(candidate.plan.moves[0].arguments["leaf"]))
@@ -286,6 +306,13 @@ class Front:
         fits = wanted if math.isinf(left_s) else int((0.85 * left_s - fixed) / max(epoch_s, 1e-9))
         epochs = int(np.clip(fits, 0, wanted))
         return fixed + epochs * epoch_s, epochs
+
+    def _member_s(self, body: Body, profile: Profile) -> float:
+        """Seconds that a member of a fusion takes to be made."""
+        if not body.trains:
+            return START_S + float(getattr(body.module, "seconds", _seconds)(profile))
+        each = body.module.flops(body.name, profile) * profile.rows / (profile.gflops * 1e9 * 0.4) * self.slowness
+        return START_S + each * (1 + 3.5 * int(body.module.TRAINING.get("epochs", 3)))
 
     def _embed_s(self, plan: Plan) -> float:
         """Seconds of one forward pass over the training rows at 40 % of the measured matrix speed."""
@@ -457,7 +484,7 @@ def _bodies(needs: Needs, profile: Profile) -> list[Body]:
     asked = None if needs.backbone in ("auto", "none") else needs.backbone
     suited = [leaf for leaf in leaves.names("backbone") if profile.kinds <= set(leaves.load("backbone", leaf).TAKES)]
     for leaf in suited:
-        if leaf == "trivial":
+        if leaf in ("trivial", "fusion"):
             continue
         module = leaves.load("backbone", leaf)
         for card in module.cards():
@@ -477,6 +504,30 @@ def _bodies(needs: Needs, profile: Profile) -> list[Body]:
         opens = next((leaf for leaf in suited if getattr(leaves.load("backbone", leaf), "OPENS_HUB", False)), "hub")
         found.append(Body(asked, opens, f"{asked} was asked for."))
     return sorted(found, key=lambda body: body.cost(profile))
+
+
+def _fusions(needs: Needs, profile: Profile) -> list[tuple[str, list[tuple[tuple[str, ...], Body]]]]:
+    """(name, [(input columns, the body that reads them)]): the cheapest body for each kind of input, and the most able ones."""
+    groups: dict[str, list[str]] = {}
+    for name, kind in profile.inputs:
+        groups.setdefault("cells" if not speaks_for_itself(kind) else kind, []).append(name)
+    if len(groups) < 2:
+        return []
+    choices = [(tuple(columns), _bodies(needs, profile.of(columns))) for columns in groups.values()]
+    if not all(bodies for _, bodies in choices):
+        return []
+    small = [(columns, bodies[0]) for columns, bodies in choices]
+    able = [(columns, bodies[-1]) for columns, bodies in choices]
+    found = [("fusion of small models", small)]
+    return found if small == able else [*found, ("fusion", able)]
+
+
+def _member(body: Body) -> Plan:
+    """How a member of a fusion is made."""
+    begin = _start(body.name, body.leaf)
+    if not body.trains:
+        return Plan(body.name, (begin, Move("fit", {})))
+    return Plan(body.name, (begin, *((Move("fit", {}),) if body.module.PRETRAINED else ()), Move("train", {})))
 
 
 def _seconds(profile: Profile) -> float:

@@ -208,7 +208,7 @@ def profile(ground: Ground, run: Run) -> Profile:
             if isinstance(value, int | float):
                 sizes[name] = sizes.get(name, 0.0) + float(value)
         for language, share in told.get("languages", {}).items():
-            seen[language] = seen.get(language, 0.0) + float(share) / len(inputs)
+            seen[language] = seen.get(language, 0.0) + float(share) / max(1, sum(c.kind == column.kind for c in inputs))
     spec = leaves.load("task", ground.task).learn(train.targets[ground.target])
     return Profile(
         rows=len(train),
@@ -218,7 +218,8 @@ def profile(ground: Ground, run: Run) -> Profile:
         sizes=sizes,
         languages=seen,
         gflops=float(run.once("gflops", hardware.matrix_gflops)) * (BF16_GAIN if hardware.has_bf16() else 1.0),
-        kinds=frozenset(column.kind for column in ground.dataset.schema.inputs),
+        kinds=frozenset(column.kind for column in inputs),
+        inputs=tuple((column.name, column.kind) for column in inputs),
     )
 
 

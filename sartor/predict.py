@@ -121,6 +121,7 @@ class Predictor:
         self._modality = {column["name"]: leaves.load("modality", column["kind"]) for column in self.inputs}
         self._tasks = [leaves.load("task", head["task"]) for head in self.heads]
         body = bundle.meta["backbone"]
+        self._optional = bool(body.get("optional"))  # whether any of the inputs may be missing
         self.processor = leaves.load("backbone", body["leaf"]).processor(bundle.path, body)
         self._graphs = leaves.load("runtime", settings["name"]).open(bundle.path, settings, threads=self.threads)
 
@@ -155,11 +156,16 @@ class Predictor:
         read: Prepared = {}
         for column in self.inputs:
             name = column["name"]
+            if row.get(name) is None and self._optional:
+                read[name] = None
+                continue
             if name not in row and not self._may_lack(name, row):
                 known = ", ".join(repr(other["name"]) for other in self.inputs)
                 hint = next((near(name, [str(key)]) for key in row if near(name, [str(key)])), "")
                 raise RowError("row.missing-column", column=name, near=hint, known=known)
             read[name] = self._modality[name].read(row.get(name), name)
+        if all(value is None for value in read.values()) and self._optional:
+            raise RowError("row.nothing", known=", ".join(repr(column["name"]) for column in self.inputs))
         return read
 
     def _may_lack(self, name: str, row: Mapping[str, Any]) -> bool:

@@ -1,0 +1,88 @@
+"""Texts, numbers and categories in one row: a model for each kind, fused, of whose inputs any may be missing."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+
+import pytest
+
+from sartor import bundle as bundles
+from sartor import line, needs, predict
+from sartor.errors import RowError
+
+WORDS = {"yes": ["sturdy", "lovely", "bright"], "no": ["broken", "dull", "late"]}
+
+
+def offers(count: int, seed: int) -> list[dict[str, str]]:
+    """What is bought: of half the rows the title tells it, of the others price and colour together."""
+    rng = random.Random(seed)
+    made = []
+    for number in range(count):
+        bought = rng.choice(["yes", "no"])
+        price, colour = rng.uniform(1, 100), rng.choice(["red", "blue", "green"])
+        title = f"{number} lamp {rng.choice(WORDS[bought])}" if number % 2 else f"{number} lamp {rng.choice(['plain', 'usual'])}"
+        if not number % 2:
+            cheap = bought == "yes"
+            price = rng.uniform(1, 45) if cheap != (colour == "red") else rng.uniform(55, 100)
+        made.append({"title": title, "price": f"{price:.2f}", "colour": colour, "bought": bought})
+    return made
+
+
+def write(path, rows):
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("fusion")
+    data = {"train": write(folder / "train.csv", offers(1500, 1)), "test": write(folder / "test.csv", offers(500, 2))}
+    asked = needs.make(
+        data=data, input=["title", "price", "colour"], target="bought", needs=["accuracy >= 0.85"], backbone="none"
+    )
+    line.build(asked, folder / "out")
+    return folder / "out"
+
+
+def test_the_fusion_knows_what_no_single_input_tells(built):
+    record = json.loads((built / "report.json").read_text(encoding="utf-8"))
+    chosen = next(one for one in record["candidates"] if one["id"] == record["chosen"])
+    assert chosen["id"] == "fusion"
+    assert chosen["notes"]["weights"].keys() == {"title", "price + colour"}
+    assert record["needs"][0]["verdict"] == "met", record["needs"]
+    kinds = [member["backbone"]["leaf"] for member in bundles.load(built).meta["backbone"]["members"]]
+    assert kinds == ["ngram", "trees"]
+
+
+def test_any_input_may_be_missing_but_not_all(built):
+    predictor = predict.load(built)
+    told = {"title": "7 lamp broken", "price": 10.0, "colour": "blue"}
+    (whole, of_title, of_cells) = predictor.predict([told, {"title": "7 lamp broken"}, {"price": 10.0, "colour": "blue"}])
+    assert of_title["label"] == "no"
+    assert of_cells["label"] == "yes"
+    assert set(whole["probabilities"]) == {"yes", "no"}
+    assert predictor.predict([{"title": "7 lamp broken", "price": None, "colour": None}]) == [of_title]
+    with pytest.raises(RowError) as caught:
+        predictor.prepare({})
+    assert caught.value.code == "row.nothing"
+
+
+def test_a_row_beside_another_is_answered_as_alone(built):
+    predictor = predict.load(built)
+    rows = [{"title": f"{n} lamp lovely" + " and more" * n, "price": 3.0 * n} for n in range(12)] + [{"colour": "red"}]
+    together = predictor.predict(rows)
+    alone = [predictor.predict([row])[0] for row in rows]
+    for one, other in zip(together, alone, strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+
+def test_torch_and_the_graph_answer_alike(built):
+    rows = [{"title": "3 lamp dull", "price": 20.0, "colour": "red"}, {"title": "3 lamp lovely"}, {"price": 80.0}]
+    graph, torch = predict.load(built).predict(rows), predict.load(built, runtime="torch").predict(rows)
+    for one, other in zip(graph, torch, strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
