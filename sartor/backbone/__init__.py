@@ -47,7 +47,8 @@ class TrainedProcessor(Processor, Protocol):
     """What a body that is trained by gradients asks of its processor besides: inputs are encoded once and padded per batch.
 
     It may also have `augmented(encoded, rng) -> batch`: as `padded`, but changed at random in ways that leave the answer as it is; only
-    training asks for it. rng: a numpy Generator.
+    training asks for it. rng: a numpy Generator. Which ways these are for the labels at hand, `survived(encoded, codes) -> {change: bool}` of the
+    leaf says, and they become its `changes`.
     """
 
     batch_units: int  # of a padded batch that a forward pass does fastest

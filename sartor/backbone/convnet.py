@@ -35,6 +35,7 @@ WIDTHS = (48, 96, 192, 256)  # channels of the stem, and of each stage, which ha
 BLOCKS = (1, 2, 1)  # of each stage
 LEAST_SIDE, MOST_SIDE = 16, 64  # pixels of a side that is read
 SHIFT = 8  # a picture is moved by at most its side over this
+LEAST_JUDGED, MOST_JUDGED = 100, 2_000  # pictures by which it is judged whether they may be mirrored
 ERASED = 0.25  # share of the pictures of which a square is greyed out (DeVries and Taylor 2017)
 
 
@@ -111,6 +112,27 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
     return meta
 
 
+def survived(encoded: Sequence[np.ndarray], codes: np.ndarray) -> dict[str, bool]:
+    """Which changes leave answers as they are: `mirrored`, where a simple model that never saw a mirrored picture answers those as well as the others.
+
+    encoded: pictures as a PixelProcessor gives them. codes [n]: their classes. A letter is another one in the mirror, a cat is not; half of the
+    pictures teach, the other half is answered both ways, and is not to be answered worse by two standard errors and two points.
+    """
+    known = np.flatnonzero(np.asarray(codes) >= 0)[:MOST_JUDGED]
+    if np.ndim(codes) != 1 or not np.issubdtype(np.asarray(codes).dtype, np.integer) or len(known) < LEAST_JUDGED:
+        return {"mirrored": False}
+    plain = [encoded[int(i)].transpose(1, 2, 0) for i in known]
+    features = np.asarray(image.features([*plain, *(np.ascontiguousarray(one[:, ::-1]) for one in plain)], len(plain)))
+    features = (features - features[: len(plain)].mean(0)) / (features[: len(plain)].std(0) + 1e-6)
+    truth, teach = np.unique(codes[known], return_inverse=True)[1], np.arange(len(plain)) % 2 == 0
+    wanted = np.eye(int(truth.max()) + 1)[truth[teach]]
+    learned = features[: len(plain)][teach]
+    weight = np.linalg.solve(learned.T @ learned + len(learned) * np.eye(learned.shape[1]), learned.T @ wanted)
+    right, other = ((part[~teach] @ weight).argmax(1) == truth[~teach] for part in np.split(features, 2))
+    lost, gained, count = int((right & ~other).sum()), int((other & ~right).sum()), int((~teach).sum())
+    return {"mirrored": lost - gained <= max(2 * float(np.sqrt(lost + gained)), 0.02 * count)}
+
+
 def processor(folder: Path, meta: Mapping[str, Any]) -> PixelProcessor:
     """Opens what `start` wrote."""
     settings = json.loads((folder / "processor" / "pixels.json").read_text(encoding="utf-8"))
@@ -126,6 +148,7 @@ class PixelProcessor:
     def __init__(self, columns: Sequence[str], side: int) -> None:
         self.columns = list(columns)
         self.side = side
+        self.changes: Mapping[str, bool] = {"mirrored": False}  # that training may make besides
 
     def __call__(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
         """pixels [B, 3, side, side · columns] uint8."""
@@ -149,7 +172,7 @@ class PixelProcessor:
         return {"pixels": np.stack(list(encoded))}
 
     def augmented(self, encoded: Sequence[np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Mirrored, moved by up to an eighth, and with a square greyed out, each picture by itself."""
+        """Moved by up to an eighth, some with a square greyed out, and mirrored where `changes` says so, each picture by itself."""
         pixels = self.padded(encoded)["pixels"]
         count, _, height, width = pixels.shape
         shift = max(1, self.side // SHIFT)
@@ -157,7 +180,7 @@ class PixelProcessor:
         down, right = rng.integers(0, 2 * shift + 1, size=(2, count))
         rows = down[:, None] + np.arange(height)
         columns = right[:, None] + np.arange(width)
-        mirrored = rng.random(count) < 0.5
+        mirrored = (rng.random(count) < 0.5) & self.changes["mirrored"]
         columns[mirrored] = columns[mirrored, ::-1]
         made = wide[np.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].transpose(0, 3, 1, 2)
         made = np.ascontiguousarray(made)

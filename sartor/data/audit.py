@@ -126,6 +126,10 @@ def _unreadable(dataset: Dataset) -> list[Finding]:
 
 def _empty(dataset: Dataset, keys: np.ndarray) -> list[Finding]:
     rows = np.flatnonzero(keys == -1)
+    for column in dataset.schema.inputs:
+        values = dataset.table.column(column.name)
+        if pa.types.is_large_binary(values.type):  # of what is there and cannot be read its modality tells
+            rows = rows[values.take(pa.array(rows)).is_null().to_numpy()]
     if not len(rows):
         return []
     names = " and ".join(repr(column.name) for column in dataset.schema.inputs)

@@ -90,6 +90,10 @@ def run(
     ids, valid_ids = processor.encode(train.inputs), processor.encode(valid.inputs)
     heads = [(head, leaves.load("task", head["task"])) for head in meta["heads"]]
     targets = {h["output"]: torch.from_numpy(t.encode(train.targets[h["target"]], h["spec"])) for h, t in heads}
+    if augment and hasattr(backbone, "survived"):
+        first = next(iter(targets.values())).numpy()
+        processor.changes = backbone.survived(ids, first)
+        ctx.note(changes=processor.changes)
     weights = {h["output"]: _class_weights(h["spec"]) if balance else None for h, _ in heads}
 
     def outputs_of(batch: dict[str, np.ndarray]) -> dict[str, Any]:

@@ -62,6 +62,7 @@ def test_a_row_is_read_alike_alone_and_in_a_batch(started):
 def test_what_is_changed_at_random_stays_a_picture_of_the_same(started):
     processor, _, inputs = started
     encoded = processor.encode(inputs[:20])
+    processor.changes = {"mirrored": True}
     made = processor.augmented(encoded, np.random.default_rng(0))["pixels"]
     again = processor.augmented(encoded, np.random.default_rng(0))["pixels"]
     other = processor.augmented(encoded, np.random.default_rng(1))["pixels"]
@@ -72,6 +73,26 @@ def test_what_is_changed_at_random_stays_a_picture_of_the_same(started):
     # Moved and mirrored: the colours are nearly those that were there, and few pictures are as they were.
     assert abs(made.astype(float).mean() - plain.astype(float).mean()) < 10
     assert sum(np.array_equal(one, two) for one, two in zip(made, plain, strict=True)) < 3
+
+
+def arrows(count: int, seed: int, *, pointing: bool) -> tuple[list[np.ndarray], np.ndarray]:
+    """Wedges that are wide on one side. pointing: the side is the class; otherwise it is drawn, and how bright it is is the class."""
+    rng = np.random.default_rng(seed)
+    codes, made = rng.integers(2, size=count), []
+    for code in codes:
+        left = bool(code) if pointing else rng.random() < 0.5
+        pixels = rng.integers(0, 60, size=(24, 24, 3))
+        for x in range(24):
+            half = 1 + (24 - x if left else x) // 3
+            pixels[12 - half : 12 + half, x] += 60 if pointing or code else 150
+        made.append(np.clip(pixels, 0, 255).astype(np.uint8).transpose(2, 0, 1))
+    return made, codes.astype(np.int64)
+
+
+@pytest.mark.parametrize("pointing", [True, False])
+def test_pictures_are_mirrored_only_where_labels_survive_it(pointing):
+    encoded, codes = arrows(300, 0, pointing=pointing)
+    assert convnet.survived(encoded, codes) == {"mirrored": not pointing}
 
 
 def test_large_and_small_pictures_come_to_one_size(started):
