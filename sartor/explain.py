@@ -61,7 +61,12 @@ def as_text(found: dict[str, Any]) -> Any:
 
 
 def _support(task: Any, answer: dict[str, Any], other: dict[str, Any]) -> float:
-    """How strongly `other` holds to what `answer` says."""
+    """How strongly `other` holds to what `answer` says: where several classes hold, the sum of theirs; where none does, that the likeliest does not."""
+    if "labels" in answer and "probabilities" in other:
+        told = answer["probabilities"]
+        named = answer["labels"] or [max(told, key=lambda name: told[name])]
+        whole = sum(_log_odds(other["probabilities"][name]) for name in named)
+        return whole if answer["labels"] else -whole
     if answer.get("label") in other.get("probabilities", {}):
         return _log_odds(other["probabilities"][answer["label"]])
     same = bool(task.same(answer, other))
@@ -73,6 +78,11 @@ def _support(task: Any, answer: dict[str, Any], other: dict[str, Any]) -> float:
 def _told(answer: dict[str, Any]) -> str:
     if "label" in answer:
         return f"{answer['label']}  {answer['probability']:.4f}"
+    if "labels" in answer:
+        return (
+            ", ".join(f"{name} {answer['probabilities'][name]:.4f}" for name in answer["labels"])
+            or "none of the classes"
+        )
     return "  ".join(
         f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}" for name, value in answer.items()
     )

@@ -56,11 +56,11 @@ class Candidate:
         return self.kind == "trivial"
 
     @property
-    def settled(self) -> dict[str, float]:
+    def settled(self) -> dict[str, Any]:
         """What its heads have besides what was trained, see `Predictor`."""
         known = self.calibrated or {}
-        scale = {name: known[name] for name in ("scale", "half_width", "interval") if name in known}
-        return scale | ({"abstain_below": self.abstains["below"]} if self.abstains else {})
+        told = {name: known[name] for name in ("scale", "half_width", "interval", "thresholds") if name in known}
+        return told | ({"abstain_below": self.abstains["below"]} if self.abstains else {})
 
     @property
     def chance(self) -> float:
@@ -146,8 +146,9 @@ class Front:
         self.slowness = 1.0  # what training took over what was forecast, on this machine
         self.primary = Key(leaves.load("task", task).PRIMARY)
         self.prefer, self.prefers_low = self._preference()
-        self.bodies = _bodies(needs, profile)  # here, so that a backbone that is not there is said before any compute
-        self.fusions = _fusions(needs, profile) if not self.bodies else []
+        # Here, so that a backbone that is not there is said before any compute.
+        self.bodies = _bodies(needs, profile, task)
+        self.fusions = _fusions(needs, profile, task) if not self.bodies else []
 
     def possible(self) -> Iterator[Candidate]:
         """Every plan worth considering, in the order of what it costs, with its reason."""
@@ -478,15 +479,15 @@ class Body:
         return self.trains, each, self.name
 
 
-def _bodies(needs: Needs, profile: Profile) -> list[Body]:
-    """Those that suit the data, the cheapest first."""
+def _bodies(needs: Needs, profile: Profile, task: str) -> list[Body]:
+    """Those that suit the data and the task, the cheapest first. A leaf that cannot do every task says in TASKS which."""
     found: list[Body] = []
     asked = None if needs.backbone in ("auto", "none") else needs.backbone
     suited = [leaf for leaf in leaves.names("backbone") if profile.kinds <= set(leaves.load("backbone", leaf).TAKES)]
     for leaf in suited:
-        if leaf in ("trivial", "fusion"):
-            continue
         module = leaves.load("backbone", leaf)
+        if leaf in ("trivial", "fusion") or task not in getattr(module, "TASKS", (task,)):
+            continue
         for card in module.cards():
             known = sum(share for name, share in profile.languages.items() if name in card.languages or name == "?")
             if card.name == asked:
@@ -506,14 +507,14 @@ def _bodies(needs: Needs, profile: Profile) -> list[Body]:
     return sorted(found, key=lambda body: body.cost(profile))
 
 
-def _fusions(needs: Needs, profile: Profile) -> list[tuple[str, list[tuple[tuple[str, ...], Body]]]]:
+def _fusions(needs: Needs, profile: Profile, task: str) -> list[tuple[str, list[tuple[tuple[str, ...], Body]]]]:
     """(name, [(input columns, the body that reads them)]): the cheapest body for each kind of input, and the most able ones."""
     groups: dict[str, list[str]] = {}
     for name, kind in profile.inputs:
         groups.setdefault("cells" if not speaks_for_itself(kind) else kind, []).append(name)
     if len(groups) < 2:
         return []
-    choices = [(tuple(columns), _bodies(needs, profile.of(columns))) for columns in groups.values()]
+    choices = [(tuple(columns), _bodies(needs, profile.of(columns), task)) for columns in groups.values()]
     if not all(bodies for _, bodies in choices):
         return []
     small = [(columns, bodies[0]) for columns, bodies in choices]

@@ -159,13 +159,11 @@ def make(**given: Any) -> Needs:
 
 
 def _task_of(texts: Iterable[str]) -> str:
-    """The task whose measures these needs name, where it is one alone; else classification."""
+    """The task that has the most of the measures that these needs name, where it is one alone; else classification."""
     words = {word for text in texts for word in re.findall(r"[A-Za-z_0-9]+", text)[:1]}
-    able = [
-        name
-        for name in leaves.names("task")
-        if leaves.third_party_digest("task", name) is None and words & set(leaves.load("task", name).METRICS)
-    ]
+    ours = [name for name in leaves.names("task") if leaves.third_party_digest("task", name) is None]
+    held = {name: len(words & set(leaves.load("task", name).METRICS)) for name in ours}
+    able = [name for name, count in held.items() if 0 < count == max(held.values())]
     return able[0] if len(able) == 1 else "classify"
 
 

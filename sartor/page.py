@@ -303,7 +303,10 @@ def _quality_measure(report: Record) -> Record:
     values = [value for item in _candidates_of(report) for value in _items(item, "values")]
     names = [_text(_part(value, "key"), "measure") or _text(value, "name") for value in values]
     measure = next((name for name in names if name and not _is_cost(name)), "")
-    return {"measure": measure, "op": "<=" if measure in ("log_loss", "calibration_error", "mae", "rmse") else ">="}
+    return {
+        "measure": measure,
+        "op": "<=" if measure in ("log_loss", "calibration_error", "mae", "rmse", "hamming") else ">=",
+    }
 
 
 def _latency_need(report: Record) -> Record:
@@ -1422,7 +1425,7 @@ def _confusion_of(confusion: Record) -> Html | None:
         "div",
         _h("figure", _heat_map(labels, matrix, shown), _h("figcaption", note)),
         _pairs(labels, wrong, matrix),
-        _more(_t("confusion.by-class"), _class_table(labels, matrix)),
+        _more(_t("confusion.by-class"), _class_table(labels, matrix.sum(1), matrix.sum(0), np.diag(matrix))),
     )
 
 
@@ -1510,8 +1513,8 @@ def _pairs(labels: Sequence[str], wrong: np.ndarray, matrix: np.ndarray) -> Html
     return _h("div", _h("h3", _t("confusion.pairs")), _table(heads, rows, class_="pairs"))
 
 
-def _class_table(labels: Sequence[str], matrix: np.ndarray) -> Html:
-    truly, named, hits = matrix.sum(1), matrix.sum(0), np.diag(matrix)
+def _class_table(labels: Sequence[str], truly: np.ndarray, named: np.ndarray, hits: np.ndarray) -> Html:
+    """Of every class: its rows, and recall, precision and F1 from them, from those that were named so, and from those of both [classes]."""
     rows = []
     for i in range(min(len(labels), MOST_CLASSES_IN_TABLE)):
         recall = hits[i] / truly[i] if truly[i] else None
@@ -1532,6 +1535,21 @@ def _class_table(labels: Sequence[str], matrix: np.ndarray) -> Html:
     ]
     cut = _h("p", _t("cut", shown=MOST_CLASSES_IN_TABLE, all=f"{len(labels):,}"), class_="soft small")
     return _h("div", _table(heads, rows), cut if len(labels) > MOST_CLASSES_IN_TABLE else None)
+
+
+def _by_class(report: Record) -> Html | None:
+    parts = _per_target(report, lambda figures: _by_class_of(_items(figures, "by_class")))
+    return _h("div", parts) if parts else None
+
+
+def _by_class_of(items: Sequence[Record]) -> Html | None:
+    """Where several classes may hold for a row: each by itself, the commonest first."""
+    ordered = sorted(items, key=lambda item: -_int(item, "rows"))
+    if not ordered:
+        return None
+    rows, hits, false = (np.array([_int(item, name) for item in ordered]) for name in ("rows", "hits", "false_alarms"))
+    labels = [_text(item, "class") for item in ordered]
+    return _h("div", _h("p", _t("by_class.note")), _class_table(labels, rows, hits + false, hits))
 
 
 def _told_and_right(report: Record) -> Html | None:
@@ -2003,6 +2021,7 @@ SECTIONS: tuple[tuple[str, Callable[[Record], Html | None]], ...] = (
     ("curves", _curves),
     ("growth", _growth),
     ("confusion", _confusion),
+    ("by_class", _by_class),
     ("scatter", _told_and_right),
     ("reliability", _reliability),
     ("mistakes", _mistakes),
@@ -2064,6 +2083,9 @@ TEXT: dict[str, dict[str, str]] = {
         "section.growth": "Would more rows help?",
         "section.confusion": "What is confused with what",
         "section.reliability": "Can its probabilities be trusted?",
+        "section.by_class": "Class by class",
+        "by_class.note": "Several classes may hold for one row. Recall: of the test rows that have the class, how many were found. "
+        "Precision: of those that were named so, how many have it.",
         "section.scatter": "Answered and right",
         "scatter.expected": "right",
         "scatter.answered": "answered",
@@ -2091,6 +2113,9 @@ TEXT: dict[str, dict[str, str]] = {
         "gauge.label": "The measured value and its interval against the limit: {need}",
         "measure.accuracy": "Accuracy",
         "measure.macro_f1": "Macro F1",
+        "measure.micro_f1": "Micro F1",
+        "measure.exact_match": "Rows with every class right",
+        "measure.hamming": "Wrong class decisions",
         "measure.balanced_accuracy": "Balanced accuracy",
         "measure.mae": "Mean absolute error",
         "measure.rmse": "Root mean squared error",
@@ -2116,6 +2141,9 @@ TEXT: dict[str, dict[str, str]] = {
         "mean.balanced_accuracy": "Of the rows of a class, {points} percent are answered rightly on average over the classes.",
         "mean.auroc": "Of two rows, one of a class and one not, the right one is ranked higher in {points} of 100 cases.",
         "mean.macro_f1": "Over all classes, each counting the same, precision and recall balance at {value}.",
+        "mean.micro_f1": "Over all classes that hold or are named, precision and recall balance at {value}.",
+        "mean.exact_match": "Of {rows} test rows it named exactly the right classes in {percent}.",
+        "mean.hamming": "Of all decisions whether a class holds for a row, {percent} are wrong.",
         "mean.recall": "It found {percent} of the rows of this class.",
         "mean.precision": "When it named this class, it was right {percent} of the time.",
         "mean.calibration_error": "Its stated probabilities are off by {points} percentage points on average.",
@@ -2357,6 +2385,8 @@ TEXT: dict[str, dict[str, str]] = {
         "section.growth": "更多数据有多大帮助？",
         "section.confusion": "哪些类别被混淆",
         "section.reliability": "它给出的概率可信吗？",
+        "section.by_class": "逐类结果",
+        "by_class.note": "一行可以同时属于多个类别。召回率：属于该类别的测试行中被找出的比例；精确率：判为该类别的行中判对的比例。",
         "section.scatter": "预测值与真实值",
         "scatter.expected": "真实值",
         "scatter.answered": "预测值",
@@ -2384,6 +2414,9 @@ TEXT: dict[str, dict[str, str]] = {
         "gauge.label": "测得值及其区间与限值的比较：{need}",
         "measure.accuracy": "准确率",
         "measure.macro_f1": "宏平均 F1",
+        "measure.micro_f1": "微平均 F1",
+        "measure.exact_match": "所有类别全对的行",
+        "measure.hamming": "判错的类别比例",
         "measure.balanced_accuracy": "平衡准确率",
         "measure.mae": "平均绝对误差",
         "measure.rmse": "均方根误差",
@@ -2409,6 +2442,9 @@ TEXT: dict[str, dict[str, str]] = {
         "mean.balanced_accuracy": "各类别平均有 {points}% 的行回答正确。",
         "mean.auroc": "任取一行属于某类、一行不属于，{points}% 的情况下前者的得分更高。",
         "mean.macro_f1": "各类别同等计算，精确率与召回率的调和平均为 {value}。",
+        "mean.micro_f1": "所有类别合并计算，精确率与召回率的调和平均为 {value}。",
+        "mean.exact_match": "{rows} 行测试数据中，有 {percent} 的类别全部判对。",
+        "mean.hamming": "在“某行是否属于某类”的所有判断中，有 {percent} 是错的。",
         "mean.recall": "该类别的数据中有 {percent} 被找出。",
         "mean.precision": "判为该类别时，有 {percent} 是对的。",
         "mean.calibration_error": "它给出的概率平均偏离 {points} 个百分点。",

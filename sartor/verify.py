@@ -75,7 +75,8 @@ def rows_to_judge(
         if needs.group is not None:
             check_column(dataset, needs.group)
         examples = task.examples(dataset, rows, head["target"], group=needs.group)
-        known, found = head["spec"].get("classes", []), list(dict.fromkeys(examples.targets[head["target"]]))
+        known = head["spec"].get("classes", [])
+        found = task.learn(examples.targets[head["target"]])["classes"] if known else []
         if known and not set(known) & set(found):
             raise InputError(
                 "verify.no-class",

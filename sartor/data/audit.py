@@ -48,7 +48,7 @@ def audit(
 
     group: the column whose rows will be kept together. embed: what rows are embedded with, by which labels are doubted as well.
     """
-    labels = labels_of(dataset, target)
+    labels = labels_of(dataset, target, task)
     keys = row_keys(dataset)
     labelled = dataset.part != PARTS.index("unlabelled")
     rng = np.random.default_rng(seed)
@@ -100,8 +100,12 @@ class Labels:
         return [self.names[self.codes[row]] for row in rows]
 
 
-def labels_of(dataset: Dataset, target: str) -> Labels:
-    return Labels(*numbered(dataset.table.column(target)))
+def labels_of(dataset: Dataset, target: str, task: str = "classify") -> Labels:
+    column = dataset.table.column(target)
+    leaf = leaves.load("task", task)
+    if hasattr(leaf, "written"):
+        column = pa.chunked_array([pa.array(leaf.written(column.to_pylist()), pa.large_string())])
+    return Labels(*numbered(column))
 
 
 def _unreadable(dataset: Dataset) -> list[Finding]:

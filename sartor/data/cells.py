@@ -1,7 +1,8 @@
-"""What a cell of a table says: a number, a date, or that nothing is known."""
+"""What a cell of a table says: a number, a date, a list, or that nothing is known."""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Sequence
@@ -12,6 +13,7 @@ from typing import Any
 UNKNOWN = frozenset(("", "?", "-", "--", "n/a", "na", "nan", "-nan", "null", "none", "<na>", "#n/a", "无", "未知"))
 _NUMBER = re.compile(r"\s*[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?\s*")
 _DATE = r"^\s*(\d{4})\s*[-/.年]\s*(\d{1,2})\s*[-/.月]\s*(\d{1,2})\s*日?"
+_QUOTED = re.compile(r"'[^'\\]*'|\"[^\"\\]*\"")
 DATE = re.compile(_DATE + r"(?:[T\s]*(\d{1,2}):(\d{2})(?::(\d{2}))?.*)?\s*$")
 
 
@@ -53,3 +55,21 @@ def instant(value: str | None) -> float:
 def are_dates(sample: Sequence[str]) -> bool:
     """Whether a column of these texts is one of dates: nearly all of them begin with a year, a month and a day."""
     return bool(sample) and sum(DATE.match(value) is not None for value in sample) >= 0.95 * len(sample)
+
+
+def items(value: Any) -> list[Any] | None:
+    """The list that a cell holds or writes, as JSON or as Python and NumPy print lists of words; None where it is none."""
+    if isinstance(value, list | tuple):
+        return list(value)
+    text = value.strip() if isinstance(value, str) else ""
+    if not (text.startswith("[") and text.endswith("]")):
+        return None
+    try:
+        return list(json.loads(text))
+    except (ValueError, RecursionError):
+        inside = text[1:-1]
+        return (
+            None
+            if _QUOTED.sub("", inside).strip(" ,\t\r\n")
+            else [one[1:-1] for one in _QUOTED.findall(inside)] or None
+        )

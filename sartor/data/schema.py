@@ -177,10 +177,13 @@ def _target(facts: dict[str, _Facts], wanted: Sequence[str]) -> tuple[str, str]:
     if len(named) == 1:
         return named[0].name, f"its name says so, and it has {named[0].distinct:,} values"
     fitting = [fact for fact in free if fact.kind in ("category", "number") and _tasks(fact) and _whole(fact)]
-    candidates = named or fitting
+    # Lists often only describe a row; where nothing else can be the target, they may be it.
+    lists = [fact for fact in free if fact.kind == "unknown" and fact.values and _tasks(fact)]
+    candidates = named or fitting or lists
     if len(candidates) == 1:
         fact = candidates[0]
-        return fact.name, f"it alone has few values ({fact.distinct:,} in {fact.present:,} rows)"
+        why = "it alone has few values" if fact not in lists else "it alone holds lists of names that come again"
+        return fact.name, f"{why} ({fact.distinct:,} in {fact.present:,} rows)"
     columns = ", ".join(map(repr, facts))
     if not candidates:
         raise InputError("schema.no-target", known=columns)
@@ -198,14 +201,15 @@ def _tasks(fact: _Facts) -> list[str]:
     return [name for name in leaves.names("task") if _suits(leaves.load("task", name), fact)]
 
 
-def _suits(leaf: ModuleType, fact: _Facts) -> bool:
-    return fact.present > 0 and bool(leaf.suits(fact.values))
+def _suits(leaf: ModuleType, fact: _Facts, *, asked: bool = False) -> bool:
+    test = getattr(leaf, "allows", leaf.suits) if asked else leaf.suits
+    return fact.present > 0 and bool(test(fact.values))
 
 
 def _task(fact: _Facts, task: str | None) -> tuple[str, str]:
     """Raises: InputError `schema.task-unsuited`, `schema.ambiguous-task`."""
     if task is not None:
-        if not _suits(leaves.load("task", task), fact):
+        if not _suits(leaves.load("task", task), fact, asked=True):
             raise InputError(
                 "schema.task-unsuited",
                 column=fact.name,

@@ -68,7 +68,7 @@ def split(
     most = max(LEAST_ALIKE, MOST_ALIKE * len(keep))
     templates = sum(len(rows) for rows in alike if len(rows) > most)
     units = _units(dataset, keys, group, [rows for rows in alike if len(rows) <= most])
-    codes = _codes(dataset, target)
+    codes = _codes(dataset, target, task)
     rng = _rng(dataset.fingerprint, seed)
     empty = np.empty(0, dtype=np.int64)
     rules = [_given_rule(given)] if given else []
@@ -198,9 +198,12 @@ def _units(dataset: Dataset, keys: np.ndarray, group: str | None, alike: Sequenc
     return np.asarray(connected_components(graph, directed=False)[1][by_key], dtype=np.int64)
 
 
-def _codes(dataset: Dataset, target: str) -> np.ndarray:
+def _codes(dataset: Dataset, target: str, task: str) -> np.ndarray:
     """A number per row [n] for its target; strata for a draw. Targets that are no classes are cut into tenths."""
     column = dataset.table.column(target)
+    leaf = leaves.load("task", task)
+    if hasattr(leaf, "strata"):
+        return np.asarray(leaf.strata(column.to_pylist()), dtype=np.int64)
     if not any(one.kind == "label" for one in dataset.schema.targets):
         numbers = np.array([cells.number(value) for value in column.to_pylist()], dtype=np.float64)
         known = numbers[np.isfinite(numbers)]

@@ -613,7 +613,8 @@ def _v2_outputs(predictor: Any) -> list[dict[str, Any]]:
     found = []
     for head in predictor.heads:
         target, classes = head["target"], head["spec"].get("classes")
-        if classes is None:  # a task whose answers are no classes: each as JSON, shaped as over /predict
+        if classes is None or not getattr(leaves.load("task", head["task"]), "EXCLUSIVE", True):
+            # A task whose answers are not one class each: as JSON, shaped as over /predict.
             found.append({"name": f"{target}.answer", "datatype": "BYTES", "shape": [-1]})
             continue
         found += [

@@ -12,6 +12,7 @@ import numpy as np
 
 from sartor import leaves
 from sartor.data.batch import batches
+from sartor.task import known
 
 TAKES = ("weights",)
 GIVES = "weights"
@@ -69,7 +70,7 @@ def run(bundle: Any, ctx: Any, *, bf16: bool) -> dict[str, Any]:
 class Chooser:
     """Chooses by validation rows: among strengths of a linear solver, or for a body that fits itself among whatever it tries.
 
-    inputs: of the validation rows. targets [n]: theirs, encoded, -1 for one that training does not know. progress: see `Context`.
+    inputs: of the validation rows. targets [n, …]: theirs, encoded, see `sartor.task.known`. progress: see `Context`.
     """
 
     def __init__(
@@ -152,12 +153,12 @@ def _scale(task: Any, spec: Any, outputs: np.ndarray, truth: Any) -> tuple[float
 
     if "log_loss" not in task.METRICS:
         return 1.0, 0.0
-    known = task.encode(truth, spec) >= 0
-    if not known.any():
+    there = known(task, task.encode(truth, spec))
+    if not there.any():
         return 1.0, 0.0
-    kept = [value for value, keep in zip(truth, known, strict=True) if keep]
+    kept = [value for value, keep in zip(truth, there, strict=True) if keep]
     found = minimize_scalar(
-        lambda log: -_score(task, spec, outputs[known] * np.exp(log), kept, "log_loss"),
+        lambda log: -_score(task, spec, outputs[there] * np.exp(log), kept, "log_loss"),
         bounds=(np.log(0.125), np.log(64)),
         method="bounded",
         options={"xatol": 0.02},

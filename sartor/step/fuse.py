@@ -8,6 +8,7 @@ import numpy as np
 
 from sartor import leaves
 from sartor.backbone import fusion
+from sartor.task import known
 
 TAKES = ("",)
 GIVES = "weights"
@@ -54,7 +55,7 @@ def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, An
         "ref": "fusion",
         "members": made,
         "outputs": int(np.size(task.trivial(spec))),
-        "logs": "classes" in spec,
+        "logs": "classes" in spec and getattr(task, "EXCLUSIVE", True),
         "optional": True,
         "owns_weights": True,
     }
@@ -62,8 +63,8 @@ def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, An
     for module, path in zip(body.members, ctx.members, strict=True):
         module.load_state_dict(models.load(path).state_dict())
     processor = fusion.processor(ctx.folder, meta)
-    truth, known = _known(task, valid.targets[target], spec)
-    rows = [valid.inputs[int(i)] for i in known]
+    truth, there = _known(task, valid.targets[target], spec)
+    rows = [valid.inputs[int(i)] for i in there]
 
     def outputs_of(weights: np.ndarray) -> np.ndarray:
         body.weights.data = torch.from_numpy(weights.astype(np.float32))
@@ -96,5 +97,5 @@ def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, An
 def _known(task: Any, truth: Any, spec: dict[str, Any]) -> tuple[list[Any], np.ndarray]:
     """The validation targets that training knows, and their places."""
     codes = task.encode(truth, spec)
-    places = np.flatnonzero(codes >= 0) if "classes" in spec else np.arange(len(codes))
+    places = np.flatnonzero(known(task, codes)) if "classes" in spec else np.arange(len(codes))
     return [truth[int(i)] for i in places], places

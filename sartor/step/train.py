@@ -18,7 +18,8 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
     """Fills in every size that was left out; bf16 only where the processor has the instructions for it."""
     from sartor.hardware import has_bf16
 
-    if "label_smoothing" not in arguments:
+    exclusive = all(_exclusive(task) for task in ctx.targets.values())
+    if "label_smoothing" not in arguments and exclusive:
         ctx.note(
             why_label_smoothing="0.1: validation accuracy was .003 to .008 higher with it on three data sets (docs/log.md)"
         )
@@ -28,7 +29,8 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
             why_balance=f"the largest class has {uneven:.0f} times the rows of the smallest: weights raised macro F1 "
             "by .003 to .021 on such data, and cost no accuracy (docs/log.md)"
         )
-    given = {**leaves.load("backbone", ctx.backbone["leaf"]).TRAINING, **arguments}
+    usual = leaves.load("backbone", ctx.backbone["leaf"]).TRAINING
+    given = {**usual, **({} if exclusive else {"label_smoothing": 0.0}), **arguments}
     epochs = int(given.get("epochs", 3))
     return {
         "epochs": epochs,
@@ -178,13 +180,19 @@ def hold_embeddings(body: Any) -> int:
 
 
 def _unevenness(ctx: Any) -> float:
-    """The largest class's rows over the smallest's, of the target where they are furthest apart; 1 without classes."""
+    """The largest class's rows over the smallest's, of the target where they are furthest apart; 1 without classes of which one holds."""
     found = [1.0]
     for target, task in ctx.targets.items():
+        if not _exclusive(task):
+            continue
         counts = leaves.load("task", task).learn(ctx.examples("train").targets[target]).get("counts", [])
         if len(counts) > 1:
             found.append(max(counts) / max(1, min(counts)))
     return max(found)
+
+
+def _exclusive(task: str) -> bool:
+    return bool(getattr(leaves.load("task", task), "EXCLUSIVE", True))
 
 
 def _class_weights(spec: dict[str, Any]) -> Any:

@@ -36,6 +36,11 @@ class Metric:
     share: bool = True  # where it has no unit: whether it is a share from 0 to 1, not a number in the target's own unit
 
 
+def known(task: Any, encoded: np.ndarray) -> np.ndarray:
+    """Which encoded targets of classes the spec knows [n bool]."""
+    return np.asarray(task.known(encoded) if hasattr(task, "known") else encoded >= 0)
+
+
 class Task(Protocol):
     """What is predicted."""
 
@@ -81,8 +86,14 @@ class Task(Protocol):
         """The output [...] of the best constant answer, for the trivial baseline."""
         ...
 
-    # Where answers are numbers, a leaf also has `settle(answers, targets) -> dict | None`, what a head learns of calibration rows, such as the width of
-    # an interval, and `settled(answer, head)`, the answer with it.
+    # What a leaf may have beside these:
+    # settle(answers, targets) -> dict | None: what a head learns of calibration rows, such as the width of an interval or thresholds; and
+    #   settled(answer, head): the answer with it. A name that is to reach the head stands in `front.Candidate.settled`.
+    # EXCLUSIVE = False: of its classes several may hold at once, so outputs are no softmax and an answer has no one `label`.
+    # allows(values) -> bool: as `suits`, of a column that somebody says is of this task.
+    # known(encoded) -> bool [n]: which targets the spec knows, where `encoded >= 0` does not say so.
+    # written(values) -> list[str | None]: cells that mean the same written the same, None of those without a target; what the audit compares.
+    # strata(values) -> int64 [n]: a number per cell by which splits are stratified, where neither texts nor numbers do.
 
     def fit_linear(self, features: Any, targets: np.ndarray, spec: Spec, *, strength: float, seed: int) -> Any:
         """A linear solver on features [n, width] (dense or sparse): (weight [o, width], bias [o]) of the head."""

@@ -14,7 +14,7 @@ from sartor.task import Call, Metric, Spec
 
 PRIMARY = "accuracy"
 MAX_CLASSES = 2000
-PRIOR_ROWS = 2.0  # that shrink the ratios of counts in `_against_the_rest`
+PRIOR_ROWS = 2.0  # that shrink the ratios of counts in `plane`
 BINS = 15  # of the reliability diagram and the expected calibration error (Guo et al. 2017, section 3)
 
 
@@ -24,6 +24,8 @@ def suits(values: Sequence[Any]) -> bool:
     known = [value for value in present if not cells.unknown(value)]
     if known and all(map(cells.is_number, known)) and not all(cells.number(value).is_integer() for value in known):
         return False  # measured, not named
+    if known and all(cells.items(value) is not None for value in known):
+        return False  # lists of names
     distinct = len(set(map(str, present)))
     return 2 <= distinct <= min(MAX_CLASSES, max(2, len(present) // 2))
 
@@ -106,8 +108,8 @@ def fit_linear(features: Any, targets: np.ndarray, spec: Spec, *, strength: floa
     """One linear output per class: (weight [classes, width], bias [classes]) as float32.
 
     features: [n, width], dense or CSR. strength: the inverse of the L2 penalty (scikit-learn's C). Dense features get a
-    logistic regression, see `_jointly`; sparse ones the squared hinge, see `_against_the_rest`, whose outputs are margins
-    that still need a scale to be logits.
+    logistic regression, see `_jointly`; sparse ones the squared hinge, see `plane`, whose outputs are margins that
+    still need a scale to be logits.
     """
     from scipy import sparse
 
@@ -125,38 +127,47 @@ def fit_linear(features: Any, targets: np.ndarray, spec: Spec, *, strength: floa
 
 
 def _against_the_rest(features: Any, codes: np.ndarray, strength: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Linear support vectors of each class against the rest, in the dual (Hsieh et al. 2008): (weight, bias).
-
-    Features are weighed by the root of |log ratio| of the rows that have them inside and outside the class (the ratio
-    of Wang and Manning 2012), which the weights then absorb. Both counts are shrunk by PRIOR_ROWS rows in the class's own
-    proportion; the usual +1 favours rare features of rare classes and lost .008 with 77 classes, where this won .003.
-    """
-    from sklearn.svm import LinearSVC
-
-    rows, classes = features.shape[0], int(codes.max()) + 1
+    """The `plane` of each class against the rest: (weight, bias)."""
+    classes = int(codes.max()) + 1
     features = features.astype(np.float64)  # liblinear's own type, converted once
-    # How many rows of each class have each feature [classes, width].
-    had = np.zeros((classes, features.shape[1]), dtype=np.float32)
+    total = rows_with(features)
+    weight = np.zeros((classes, features.shape[1]), dtype=np.float32)
+    bias = np.zeros(classes, dtype=np.float32)
     for code in range(classes):
-        had[code] = np.bincount(features[codes == code].indices, minlength=features.shape[1])
-    total = had.sum(axis=0)
-    weight, bias = np.zeros_like(had), np.zeros(classes, dtype=np.float32)
-    for code in range(classes):
-        share = float(np.mean(codes == code))
-        inside = had[code] / share + PRIOR_ROWS
-        outside = (total - had[code]) / (1 - share) + PRIOR_ROWS
-        ratio = np.sqrt(np.abs(np.log(inside / outside)))
-        weighed = features.copy()
-        weighed.data *= ratio[features.indices]
-        # Unit mean square per row, so that one strength means the same for every class and data set.
-        ratio /= (size := float(np.sqrt(np.square(weighed.data).sum() / rows)) or 1.0)
-        weighed.data /= size
-        solver = LinearSVC(C=strength, tol=0.05, max_iter=200, random_state=seed).fit(weighed, codes == code)
-        weight[code], bias[code] = solver.coef_[0] * ratio, solver.intercept_[0]
+        weight[code], bias[code] = plane(features, codes == code, total, strength=strength, seed=seed)
         if classes == 2:
             weight[1], bias[1] = -weight[0], -bias[0]  # the other side of the same plane
             break
     return weight, bias
+
+
+def plane(
+    features: Any, inside: np.ndarray, total: np.ndarray, *, strength: float, seed: int
+) -> tuple[np.ndarray, float]:
+    """Linear support vectors of some rows against the others, in the dual (Hsieh et al. 2008): (weight [width], bias).
+
+    features: CSR in float64. inside [n bool]: the rows of the class. total: `rows_with` of all. Features are weighed by the root of |log ratio|
+    of the rows that have them inside and outside the class (the ratio of Wang and Manning 2012), which the weights then absorb. Both counts are
+    shrunk by PRIOR_ROWS rows in the class's own proportion; the usual +1 favours rare features of rare classes and lost .008 with 77
+    classes, where this won .003.
+    """
+    from sklearn.svm import LinearSVC
+
+    had, share = rows_with(features[inside]), float(np.mean(inside))
+    ratio = (had / share + PRIOR_ROWS) / ((total - had) / (1 - share) + PRIOR_ROWS)
+    ratio = np.sqrt(np.abs(np.log(ratio)))
+    weighed = features.copy()
+    weighed.data *= ratio[features.indices]
+    # Unit mean square per row, so that one strength means the same for every class and data set.
+    ratio /= (size := float(np.sqrt(np.square(weighed.data).sum() / len(inside))) or 1.0)
+    weighed.data /= size
+    solver = LinearSVC(C=strength, tol=0.05, max_iter=200, random_state=seed).fit(weighed, inside)
+    return solver.coef_[0] * ratio, float(solver.intercept_[0])
+
+
+def rows_with(features: Any) -> np.ndarray:
+    """How many rows have each feature [width] float32. features: CSR."""
+    return np.bincount(features.indices, minlength=features.shape[1]).astype(np.float32)
 
 
 def _jointly(features: np.ndarray, codes: np.ndarray, strength: float) -> tuple[np.ndarray, np.ndarray]:
