@@ -49,8 +49,8 @@ def test_a_backbone_that_does_not_know_the_language_is_not_tried():
 
 
 def test_a_backbone_that_does_not_take_the_inputs_is_not_tried():
-    pictures = Profile(6000, 4, 0.0, {}, 150.0, kinds=frozenset({"image"}))
-    assert [c.id for c in front_of("accuracy >= 0.9", profile=pictures).possible()] == ["majority"]
+    scents = Profile(6000, 4, 0.0, {}, 150.0, kinds=frozenset({"scent"}))
+    assert [c.id for c in front_of("accuracy >= 0.9", profile=scents).possible()] == ["majority"]
 
 
 def test_every_plan_worth_considering_has_steps_that_fit_and_a_reason():
