@@ -1,8 +1,8 @@
 """Log-mel filterbank energies: how loud a sound is in each band of pitch, every hundredth of a second. No torch, no librosa.
 
 The mel scale is HTK's, 2595 · log10(1 + f / 700) (O'Shaughnessy 1987, "Speech Communication"; Young et al., "The HTK Book", 5.4), with
-triangular filters of height one, as in Kaldi and torchaudio; not Slaney's, which is librosa's default. Transforms are in float64: in
-float32 the logarithm of what is 60 dB below the loudest of its frame is off by 2e-4, and it takes no longer.
+triangular filters of height one, as in torchaudio; Kaldi's filters and Slaney's (librosa's default) are there for bodies that were trained on them.
+Transforms are in float64: in float32 the logarithm of what is 60 dB below the loudest of its frame is off by 2e-4, and it takes no longer.
 """
 
 from __future__ import annotations
@@ -80,10 +80,32 @@ class LogMel:
 def filter_bank(rate: int, length: int, bands: int, low_hz: float, high_hz: float) -> np.ndarray:
     """Triangles of height one whose corners are evenly spaced in mel, over the bins of a transform of `length`: [length / 2 + 1, bands]."""
     corners = hertz(np.linspace(mel(low_hz), mel(high_hz), bands + 2))
-    bins = np.fft.rfftfreq(length, 1 / rate)[:, None]
-    rising = (bins - corners[:-2]) / (corners[1:-1] - corners[:-2])
-    falling = (corners[2:] - bins) / (corners[2:] - corners[1:-1])
-    return np.maximum(0.0, np.minimum(rising, falling))
+    return _triangles(np.fft.rfftfreq(length, 1 / rate), corners)
+
+
+def kaldi_filter_bank(rate: int, length: int, bands: int, low_hz: float, high_hz: float) -> np.ndarray:
+    """As `filter_bank`, but straight lines in mel and not in hertz: Kaldi's (mel-computations.cc, `MelBanks`)."""
+    return _triangles(mel(np.fft.rfftfreq(length, 1 / rate)), np.linspace(mel(low_hz), mel(high_hz), bands + 2))
+
+
+def slaney_filter_bank(rate: int, length: int, bands: int, low_hz: float, high_hz: float) -> np.ndarray:
+    """As `filter_bank`, but on Slaney's mel scale and of area one (in hertz): that of librosa and of Whisper (Slaney 1998, "Auditory Toolbox").
+
+    That scale is linear up to 1 kHz, 15 mel, and then 27 mel are a factor of 6.4.
+    """
+    ends = np.array([low_hz, high_hz])
+    above = 15 + 27 * np.log(np.maximum(ends, 1_000) / 1_000) / np.log(6.4)
+    low, high = np.where(ends < 1_000, ends * 15 / 1_000, above)
+    mels = np.linspace(low, high, bands + 2)
+    corners = np.where(mels < 15, mels * 1_000 / 15, 1_000 * 6.4 ** ((mels - 15) / 27))
+    return _triangles(np.fft.rfftfreq(length, 1 / rate), corners) * 2 / (corners[2:] - corners[:-2])
+
+
+def _triangles(at: np.ndarray, corners: np.ndarray) -> np.ndarray:
+    """Triangles of height one over places [n], each from one corner [bands + 2] to the next but one: [n, bands]."""
+    rising = (at[:, None] - corners[:-2]) / (corners[1:-1] - corners[:-2])
+    falling = (corners[2:] - at[:, None]) / (corners[2:] - corners[1:-1])
+    return np.asarray(np.maximum(0.0, np.minimum(rising, falling)))
 
 
 def mel(frequency_hz: np.ndarray | float) -> np.ndarray:

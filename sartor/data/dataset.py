@@ -6,6 +6,7 @@ says which row came from where. Splits are row numbers, never copies.
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
@@ -131,9 +132,17 @@ def texts_of(dataset: Dataset, rows: np.ndarray, columns: Iterable[str]) -> dict
     found: dict[str, list[str | None]] = {}
     for name in columns:
         check_column(dataset, name)
-        values = dataset.table.column(name).take(pa.array(rows)).cast(pa.large_string())
+        values = as_text(dataset.table.column(name).take(pa.array(rows)))
         found[name] = pc.utf8_trim_whitespace(values).to_pylist()
     return found
+
+
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The values of a column as text. Bytes are none: in place of each stands its sha256."""
+    if not pa.types.is_large_binary(column.type):
+        return column.cast(pa.large_string())
+    told = (hashlib.sha256(value.as_buffer()).hexdigest() if value.is_valid else None for value in column)
+    return pa.chunked_array([pa.array(told, pa.large_string())])
 
 
 @dataclass(frozen=True)
@@ -230,7 +239,7 @@ def load_arrow(path: Path) -> pa.Table:
 
 def numbered(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str]]:
     """A column of categories as numbers: (codes [n] int64, -1 where there is none; names, what they stand for, without blanks around)."""
-    encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(column.cast(pa.large_string()))).combine_chunks()
+    encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(as_text(column))).combine_chunks()
     if isinstance(encoded, pa.ChunkedArray):  # what combine_chunks gives hangs on the number of chunks
         encoded = encoded.chunk(0)
     names = encoded.dictionary.to_pylist()

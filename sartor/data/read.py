@@ -26,10 +26,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from sartor.data.dataset import PARTS, Dataset, Schema, SetAside, load_arrow, save_arrow
+from sartor.data.dataset import PARTS, Dataset, Schema, SetAside, as_text, load_arrow, save_arrow
 from sartor.data.schema import NESTED, infer
-from sartor.data.source import Piece, find
-from sartor.data.table import MAX_COLUMNS, Batch, Table, name_of, open_piece
+from sartor.data.source import File, Piece, find
+from sartor.data.table import MAX_COLUMNS, Table, media_of, name_of, open_piece
 from sartor.errors import InputError
 
 _BROKEN = (zlib.error, lzma.LZMAError, EOFError, zipfile.BadZipFile, NotImplementedError, pa.ArrowException)
@@ -116,19 +116,20 @@ def _told(source: Any) -> Iterator[None]:
 
 
 def fingerprint(table: pa.Table, part: np.ndarray) -> str:
-    """sha256 over the column names, the part and the values of every row; values count as the text they are written as.
+    """sha256 over the column names, the part and the values of every row; values count as the text they are written as, media as their bytes.
 
     So it is the same for the same rows in CSV and in Parquet, and whatever their file is called.
     """
     digest = hashlib.sha256(b"sartor rows 1\0" + np.ascontiguousarray(part, dtype=np.int8).tobytes())
     for name in table.column_names:
         lengths, values = hashlib.sha256(), hashlib.sha256()
-        for batch in table.select([name]).to_batches(max_chunksize=1 << 16):
-            text = pc.cast(batch.column(0), pa.large_string())
+        most = 1 << (8 if pa.types.is_large_binary(table.schema.field(name).type) else 16)  # a batch may be copied
+        for batch in table.select([name]).to_batches(max_chunksize=most):
+            text = _variable(batch.column(0))
             lengths.update(
                 pc.fill_null(pc.binary_length(text), -1).to_numpy(zero_copy_only=False).astype("<i8").tobytes()
             )
-            values.update(_characters(pc.fill_null(text, ""))[1])
+            values.update(_characters(text)[1])
         digest.update(name.encode() + b"\0" + lengths.digest() + values.digest())
     return digest.hexdigest()
 
@@ -157,7 +158,7 @@ def _read(pieces: Sequence[Piece], spill: Path | None, roles: Roles) -> _Rows:
             if isinstance(batch, SetAside):
                 set_aside.append(batch)
             else:
-                count += sink.write(batch, places)
+                count += sink.write(batch.arrays, places)
         bad = len(set_aside) - before
         if bad > count:
             first = set_aside[before]
@@ -216,6 +217,8 @@ def _place(name: str, index: int, table: Table, columns: tuple[str, ...]) -> int
 def _common(types: set[pa.DataType]) -> pa.DataType:
     if len(types) == 1:
         return next(iter(types))
+    if pa.large_binary() in types:
+        return pa.large_binary()
     return pa.float64() if types == {pa.int64(), pa.float64()} else pa.large_string()
 
 
@@ -244,7 +247,7 @@ def _places(table: Table, tables: Sequence[Table], columns: tuple[str, ...], rol
 def _only_input(table: Table, columns: tuple[str, ...], roles: Roles) -> str:
     """The input column of a part, as its first batch tells."""
     batch = next(item for item in table.batches() if not isinstance(item, SetAside))
-    schema, _ = roles(pa.table(batch, names=list(columns)))
+    schema, _ = roles(pa.table(batch.arrays, names=list(columns)))
     if len(schema.inputs) > 1:
         known = ", ".join(column.name for column in schema.inputs)
         raise InputError("data.columns", path="The unlabelled part", found="one column", other=table.name, known=known)
@@ -267,7 +270,12 @@ def _typed(table: pa.Table, schema: Schema) -> pa.Table:
         values = table.column(place)
         if column.kind == "label" and not pa.types.is_large_string(values.type):
             values = _label_text(values)
-        elif column.role == "input" and column.kind == "text" and values.null_count:
+        elif (
+            column.role == "input"
+            and column.kind == "text"
+            and values.null_count
+            and not pa.types.is_large_binary(values.type)
+        ):
             values = pc.fill_null(values, "")
         else:
             continue
@@ -280,27 +288,27 @@ def _label_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
         values = pc.if_else(pc.is_finite(values), values, None)
         if pc.all(pc.equal(pc.round(values), values)).as_py():
             values = pc.cast(values, pa.int64())
-    return pc.cast(values, pa.large_string())
+    return as_text(values)
 
 
 class _Sink:
     """Takes batches and makes one table of one chunk per column, holding nothing twice.
 
-    spill: a folder for the characters of text columns while they are gathered; None keeps them in memory.
+    spill: a folder for the characters of texts and the bytes of media while they are gathered; None keeps them in memory.
     """
 
     def __init__(self, columns: tuple[str, ...], types: tuple[pa.DataType, ...], spill: Path | None) -> None:
         self.columns = columns
         self.gathered = [
-            _Texts(spill / f"{i}.characters" if spill else None) if pa.types.is_large_string(kind) else _Values(kind)
+            _Texts(kind, spill / f"{i}.characters" if spill else None) if _varies(kind) else _Values(kind)
             for i, kind in enumerate(types)
         ]
 
-    def write(self, batch: Batch, places: Sequence[int | None]) -> int:
+    def write(self, arrays: Sequence[pa.Array], places: Sequence[int | None]) -> int:
         """Adds rows; `places` as of `_places`. The number of rows."""
-        count = len(batch[0])
+        count = len(arrays[0])
         for gathered, place in zip(self.gathered, places, strict=True):
-            gathered.add(pa.nulls(count) if place is None else batch[place])
+            gathered.add(pa.nulls(count) if place is None else arrays[place])
         return count
 
     def table(self, nested: Iterable[str]) -> pa.Table:
@@ -328,9 +336,10 @@ class _Values:
 
 
 class _Texts:
-    """Gathers text: its characters in a file, or in a bytearray, which grows in place where pages can be remapped."""
+    """Gathers text or bytes: in a file, or in a bytearray, which grows in place where pages can be remapped."""
 
-    def __init__(self, spill: Path | None) -> None:
+    def __init__(self, kind: pa.DataType, spill: Path | None) -> None:
+        self.kind = kind
         self.spill = spill
         self.file = spill.open("wb") if spill else None
         self.characters = bytearray()
@@ -338,8 +347,8 @@ class _Texts:
         self.valid: list[np.ndarray] = []
 
     def add(self, array: pa.Array) -> None:
-        text = pc.cast(array, pa.large_string())
-        offsets, characters = _characters(pc.fill_null(text, ""))
+        text = _variable(array, self.kind)
+        offsets, characters = _characters(text)
         self.lengths.append(np.diff(offsets))
         self.valid.append(pc.is_valid(text).to_numpy(zero_copy_only=False))
         if self.file:
@@ -353,9 +362,8 @@ class _Texts:
         valid = np.concatenate(self.valid)
         missing = int((~valid).sum())
         bitmap = pa.py_buffer(np.packbits(valid, bitorder="little")) if missing else None
-        return pa.LargeStringArray.from_buffers(
-            len(valid), pa.py_buffer(offsets), self._buffer(int(offsets[-1])), bitmap, missing, 0
-        )
+        buffers = [bitmap, pa.py_buffer(offsets), self._buffer(int(offsets[-1]))]
+        return pa.Array.from_buffers(self.kind, len(valid), buffers, missing, 0)
 
     def _buffer(self, size: int) -> pa.Buffer:
         if self.file and self.spill:
@@ -364,8 +372,23 @@ class _Texts:
         return pa.py_buffer(self.characters)
 
 
+def _varies(kind: pa.DataType) -> bool:
+    """Whether values of this type have a length each: text and bytes."""
+    return bool(pa.types.is_large_string(kind) or pa.types.is_large_binary(kind))
+
+
+def _variable(array: pa.Array, kind: pa.DataType | None = None) -> pa.Array:
+    """The values as large_binary if that is asked for, or if they are bytes already; else as the text they are written as."""
+    if pa.types.is_large_binary(array.type):
+        return array
+    text = pc.cast(array, pa.large_string())
+    return pc.cast(text, pa.large_binary()) if kind == pa.large_binary() else text
+
+
 def _characters(text: pa.Array) -> tuple[np.ndarray, pa.Buffer]:
-    """The offsets [n + 1] of a large_string array and the bytes that they lie in, whatever it is a slice of."""
+    """The offsets [n + 1] of a large_string or large_binary array and the bytes that they lie in, whatever it is a slice of."""
+    if text.null_count:  # what is not there may have a length
+        text = pc.fill_null(text, "" if pa.types.is_large_string(text.type) else b"")
     _, offsets_buffer, data = text.buffers()
     offsets = np.frombuffer(offsets_buffer, dtype=np.int64)[text.offset : text.offset + len(text) + 1]
     if data is None or not len(text):
@@ -420,17 +443,30 @@ def _load(arrow: Path) -> _Rows | None:
 
 
 def _key(pieces: Sequence[Piece], asked: tuple[Any, ...]) -> str:
-    """sha256 over the bytes and names of the files, what is asked of them, and the code that reads them."""
+    """sha256 over the bytes and names of the files and of the media that they name, what is asked of them, and the code that reads them."""
     digest = hashlib.sha256(json.dumps(asked).encode())
     for code in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(hashlib.sha256(code.read_bytes()).digest())
     for piece in pieces:
-        told = [piece.part, piece.labels, sorted(piece.class_names.items()), [file.name for file in piece.files]]
+        names = [file.name for file in piece.files], [(file.name, why) for file, why in piece.strays]
+        told = [piece.part, piece.kind, piece.labels, sorted(piece.class_names.items()), names]
         digest.update(json.dumps(told).encode())
         for file in piece.files:
-            with file.opener() as stream:
-                digest.update(hashlib.file_digest(stream, "sha256").digest())  # type: ignore[arg-type]
+            digest.update(_digest(file, piece.kind))
+    for file in media_of(pieces):
+        digest.update(file.name.encode("utf-8", "surrogateescape") + b"\0" + _digest(file, "media"))
     return digest.hexdigest()[:32]
+
+
+def _digest(file: File, kind: str) -> bytes:
+    """sha256 of the bytes of a file. One of media that cannot be read is set aside when it is read, and has the digest of why."""
+    try:
+        with file.opener() as stream:
+            return hashlib.file_digest(stream, "sha256").digest()  # type: ignore[arg-type]
+    except (OSError, *_BROKEN) as error:
+        if kind in ("table", "text"):
+            raise
+        return hashlib.sha256(str(error).encode()).digest()
 
 
 def _describe(source: str | Path | Mapping[str, Any]) -> str:

@@ -11,6 +11,7 @@ import os
 import re
 import stat
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -32,6 +33,13 @@ PART_NAMES = {
 }
 TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".txt")
 TEXT_SUFFIXES = (".txt", ".text", ".md", "")
+MEDIA_SUFFIXES = {
+    **dict.fromkeys(
+        (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".pgm", ".ppm", ".pbm"), "image"
+    ),
+    **dict.fromkeys((".wav", ".flac", ".ogg", ".mp3"), "audio"),
+}
+LITTER = frozenset(("thumbs.db", "desktop.ini"))  # what systems leave in folders
 ADVICE = {  # what to do with a file that is known but not read
     ".xlsx": "Save the sheet as CSV (UTF-8).",
     ".xls": "Save the sheet as CSV (UTF-8).",
@@ -50,6 +58,7 @@ ADVICE = {  # what to do with a file that is known but not read
 READABLE = (
     ".csv, .tsv, .jsonl, .parquet, .txt (text<TAB>label), a folder, a .zip of a folder, or the id of a hub data set"
 )
+OUTSIDE, MISSING = "lies outside of the folder that it is looked for in", "is not there"
 
 MAX_FILES = 250_000  # of a folder or an archive: the full aclImdb has 100,000
 MAX_ARCHIVE_BYTES = 16 << 30  # uncompressed, all members
@@ -108,18 +117,130 @@ class _Unpacked(gzip.GzipFile):
         return data
 
 
+class Resolver:
+    """Finds the media that the tables of one source name: in the table's own folder, in the whole source, in archives beside the table.
+
+    root: the folder of the source; None where it is an archive, whose members are then given. Nothing is followed out of either.
+    """
+
+    def __init__(self, root: Path | None, members: Iterable[File] = ()) -> None:
+        self.root = root
+        self.members = {file.inner: file for file in members}
+        self.inner = {file.name: file.inner for file in members}  # the full paths, whatever `_descend` makes of them
+        self.refused: dict[Path, str] = {}  # archives beside a table that cannot be used, and why
+        self._boundary = root and _boundary(root)
+        self._real: dict[Path, Path | None] = {}
+        self._beside: dict[Path, list[_Archive]] = {}
+
+    def find(self, table: File, name: str) -> File | str:
+        """The file that a table names, or what is wrong with that: OUTSIDE or MISSING."""
+        told = name.strip().replace("\\", "/")
+        pure = PurePosixPath(told)
+        if not pure.parts or "\0" in told:
+            return MISSING
+        if pure.is_absolute() or ".." in pure.parts or re.match(r"[A-Za-z]:", told):
+            return OUTSIDE
+        if self.root is None:
+            folder = PurePosixPath(self.inner.get(table.name, table.inner)).parent
+            paths = [(base / pure).as_posix() for base in (folder, *folder.parents)]
+            return next((self.members[path] for path in paths if path in self.members), MISSING)
+        folders = self._folders(table, self.root)
+        for place in folders:
+            found = self._on_disk(place, pure)
+            if found != MISSING:
+                return found
+        return self._in_archives(folders[0], pure) or MISSING
+
+    def places(self, table: File) -> str:
+        """Where `find` looks, in words."""
+        if self.root is None:
+            return f"the archive of {table.name}"
+        folders = self._folders(table, self.root)
+        archives = [archive.path.name for archive in self._archives(folders[0])]
+        refused = [f"{path.name} (refused: {why})" for path, why in self.refused.items() if path.parent == folders[0]]
+        beside = ", ".join([*archives, *refused][:8]) or "no archive"
+        return f"{', '.join(map(str, folders))}; {beside} lies beside the table"
+
+    def _folders(self, table: File, root: Path) -> list[Path]:
+        """The folders where media of a table may lie: its own, and those above it up to the source's."""
+        own = table.path.parent if table.path else root
+        return [own, *(folder for folder in own.parents if folder.is_relative_to(root))]
+
+    def _on_disk(self, folder: Path, pure: PurePosixPath) -> File | str:
+        path = folder / pure
+        try:
+            if path.parent not in self._real:  # asked once for a folder, not for each of its files
+                self._real[path.parent] = path.parent.resolve(strict=True) if path.parent.is_dir() else None
+            real = self._real[path.parent]
+            if real is None:
+                return MISSING
+            if path.is_symlink():
+                real = path.resolve(strict=True)
+            if self._boundary is None or not real.is_relative_to(self._boundary):
+                return OUTSIDE
+            return _file(path, pure.as_posix(), str(path)) if path.is_file() else MISSING
+        except (OSError, RuntimeError, ValueError):  # a name that is too long, links in a ring
+            return MISSING
+
+    def _in_archives(self, folder: Path, pure: PurePosixPath) -> File | None:
+        """In an archive of this folder, whether or not its members stand below a folder that the name lacks, or lack one that it has."""
+        top, rest = pure.parts[0], "/".join(pure.parts[1:])
+        for archive in sorted(self._archives(folder), key=lambda archive: archive.path.stem != top):
+            names = [pure.as_posix(), f"{archive.top}/{pure.as_posix()}", rest if archive.path.stem == top else ""]
+            for name in names:
+                if name in archive.members:
+                    return archive.members[name]
+        return None
+
+    def _archives(self, folder: Path) -> list[_Archive]:
+        """The archives that lie directly in this folder."""
+        if folder not in self._beside:
+            self._beside[folder] = []
+            for path in sorted(folder.iterdir()):
+                if path.suffix.lower() == ".zip" and _visible(path.name) and path.is_file():
+                    try:
+                        members = {file.inner: file for file in _archive(path)}
+                    except InputError as error:  # it may have nothing to do with the table
+                        self.refused[path] = str(error.fields["reason"])
+                        continue
+                    tops = {name.split("/", 1)[0] for name in members}
+                    self._beside[folder].append(_Archive(path, members, tops.pop() if len(tops) == 1 else ""))
+        return self._beside[folder]
+
+
+@dataclass(frozen=True)
+class _Archive:
+    """An archive beside a table. members: by path. top: the one folder that all of them lie in, if there is one."""
+
+    path: Path
+    members: Mapping[str, File]
+    top: str
+
+
+def _boundary(root: Path) -> Path:
+    """The folder that no link may lead out of: the source itself; of a copy in the hub's cache, which is made of links, all of the copy."""
+    real = root.resolve()
+    if real.parent.name == "snapshots" and (real.parent.parent / "blobs").is_dir():
+        return real.parent.parent
+    return real
+
+
 @dataclass(frozen=True)
 class Piece:
-    """Files that are read as one: one table, or texts whose class is the folder they lie in.
+    """Files that are read as one: one table, or texts, images or sounds whose class is the folder they lie in.
 
-    labels: for texts one per file (None in the unlabelled part); empty for a table. class_names: {column: names} where
-    the numbers of a column stand for names, as the card of a hub data set says.
+    kind: "table", or what each file is one of: "text", "image", "audio". labels: for those one per file (None in the unlabelled
+    part); empty for a table. strays: (file, why it is not read), of those among them. class_names: {column: names} where the numbers of
+    a column stand for names, as the card of a hub data set says. resolver: finds the media that a table names.
     """
 
     part: str | None
     files: tuple[File, ...]
+    kind: str = "table"
     labels: tuple[str | None, ...] = ()
+    strays: tuple[tuple[File, str], ...] = ()
     class_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    resolver: Resolver | None = None
 
 
 def find(source: str | Path | Mapping[str, Any]) -> list[Piece]:
@@ -161,7 +282,7 @@ def _parts(source: Mapping[str, Any]) -> list[Piece]:
 
 def _of_part(part: str, place: str) -> list[Piece]:
     """The pieces of one part. A folder with parts of its own stands for that part of it."""
-    found = _locate(place, loose_texts=part == "unlabelled")
+    found = _locate(place, loose=part == "unlabelled")
     own = [piece for piece in found if piece.part in (None, part)]
     if not own:
         raise InputError("data.part-inside", part=part, path=place, found=", ".join(str(p.part) for p in found))
@@ -171,20 +292,23 @@ def _of_part(part: str, place: str) -> list[Piece]:
     ]
 
 
-def _locate(source: str, *, loose_texts: bool = False) -> list[Piece]:
-    """The pieces behind one path or hub id. `loose_texts`: texts that lie in no class are wanted too."""
+def _locate(source: str, *, loose: bool = False) -> list[Piece]:
+    """The pieces behind one path or hub id. `loose`: texts and media that lie in no class are wanted too."""
     path = _path(source)
-    if path.is_dir() or (path.suffix.lower() == ".zip" and path.is_file()):
-        files = _folder(path) if path.is_dir() else _archive(path)
-        return _tree(files, source, loose_texts=loose_texts)
+    if path.is_dir():
+        return _tree(_folder(path), source, Resolver(path), loose=loose)
+    if path.suffix.lower() == ".zip" and path.is_file():
+        files = _archive(path)
+        return _tree(files, source, Resolver(None, files), loose=loose)
     if path.is_file():
-        return [Piece(None, (_single(path),))]
+        return [Piece(None, (_single(path),), resolver=Resolver(path.parent))]
     folder, _, config = source.rpartition(":")
     if folder and _path(folder).is_dir():
-        return _tree(_folder(_path(folder)), folder, config=config)
+        return _tree(_folder(_path(folder)), folder, Resolver(_path(folder)), config=config)
     if _may_be_hub_id(source):
         name, _, config = source.partition(":")
-        return _tree(_folder(_snapshot(name)), name, config=config or None)
+        copy = _snapshot(name)
+        return _tree(_folder(copy), name, Resolver(copy), config=config or None)
     if path.is_symlink():
         raise InputError("data.link", path=source, target=os.readlink(path))
     if path.exists():
@@ -289,20 +413,21 @@ def _visible(name: str) -> bool:
     return not name.startswith((".", "__MACOSX"))
 
 
-def _tree(files: list[File], where: str, *, config: str | None = None, loose_texts: bool = False) -> list[Piece]:
-    """The pieces of a folder: as its card says, or tables named for parts, or texts by class, or the one table."""
+def _tree(
+    files: list[File], where: str, resolver: Resolver, *, config: str | None = None, loose: bool = False
+) -> list[Piece]:
+    """The pieces of a folder: as its card says, or tables named for parts, or files by class, or the one table."""
     files = _descend(files)
     card = _card(files)
     names = _class_names(card, config)
-    for pieces in (_by_card(files, card, config, where), _by_name(files, where), _by_class(files)):
+    for pieces in (_by_card(files, card, config, where), _by_name(files, where), _by_metadata(files), _by_class(files)):
         if pieces:
-            return [replace(piece, class_names=names) for piece in pieces]
-    texts = [file for file in files if file.suffix in TEXT_SUFFIXES and not _is_prose(file)]
-    if loose_texts and len(texts) > 1:
-        return [Piece(None, tuple(texts), (None,) * len(texts))]
+            return [replace(piece, class_names=names, resolver=resolver) for piece in pieces]
+    if loose and (piece := _without_class(files)):
+        return [piece]
     tables = [file for file in files if file.suffix in TABLE_SUFFIXES and not _is_prose(file)]
     if len(tables) == 1:
-        return [Piece(None, (tables[0],), (), names)]
+        return [Piece(None, (tables[0],), class_names=names, resolver=resolver)]
     if tables:
         listed = ", ".join(file.inner for file in tables[:8]) + (", …" if len(tables) > 8 else "")
         raise InputError("data.folder", path=where, found=f"{len(tables)} tables ({listed})")
@@ -377,13 +502,37 @@ def _shard_of(file: File) -> str:
     return file.inner
 
 
+def _by_metadata(files: Sequence[File]) -> list[Piece]:
+    """The one table at the top that names media below it: `metadata` with a column `file_name` (Hugging Face hub, "ImageFolder"), or any other.
+
+    Where each part has a folder with such a table of its own, `_by_name` has found them.
+    """
+    tables = [
+        file for file in files if "/" not in file.inner and file.suffix in TABLE_SUFFIXES and file.suffix != ".txt"
+    ]
+    media = [PurePosixPath(file.inner).name for file in files if file.suffix in MEDIA_SUFFIXES]
+    if len(tables) != 1 or not media:
+        return []
+    stem = PurePosixPath(tables[0].inner.lower().removesuffix(".gz")).stem
+    head = tables[0].head(1 << 16).replace(b"\0", b"")  # without the zeros of UTF-16
+    named = any(name.encode("utf-8", "surrogateescape") in head for name in media[:1_000])
+    told = stem == "metadata" and (tables[0].suffix == ".parquet" or b"file_name" in head)
+    return [Piece(None, tuple(tables))] if told or named else []
+
+
 def _by_class(files: Sequence[File]) -> list[Piece]:
-    """Texts in folders named for their class, with or without train/ test/ … above the classes."""
-    texts = [file for file in files if file.suffix in TEXT_SUFFIXES or file.suffix[1:].isdigit()]
-    paths = [PurePosixPath(file.inner).parts for file in texts]
-    by_part = any(len(parts) == 3 and parts[0].lower() in PART_NAMES for parts in paths)
-    held: dict[str | None, list[tuple[File, str | None]]] = {}
-    for file, parts in zip(texts, paths, strict=True):
+    """Texts, images or sounds in folders named for their class, with or without train/ test/ … above the classes.
+
+    What most files are is read. Texts among media, or media among texts, and whatever else lies beside media, are strays.
+    """
+    kinds = [_kind(file) for file in files]
+    paths = [PurePosixPath(file.inner).parts for file in files]
+    by_part = any(
+        kind is not None and len(parts) == 3 and parts[0].lower() in PART_NAMES
+        for kind, parts in zip(kinds, paths, strict=True)
+    )
+    placed: list[_Placed] = []
+    for file, kind, parts in zip(files, kinds, paths, strict=True):
         part: str | None = None
         if by_part:
             if len(parts) == 1 or parts[0].lower() not in PART_NAMES:
@@ -391,19 +540,75 @@ def _by_class(files: Sequence[File]) -> list[Piece]:
             part = PART_NAMES[parts[0].lower()]
             if part != "unlabelled":
                 parts = parts[1:]
-        if len(parts) < 2 or (len(parts) > 2 and part != "unlabelled"):
-            continue
-        if PART_NAMES.get(parts[0].lower()) == "unlabelled":
-            held.setdefault("unlabelled", []).append((file, None))
-        else:
-            held.setdefault(part, []).append((file, parts[0]))
-    classes = {label for members in held.values() for _, label in members if label is not None}
-    if len(classes) < 2:
+        if PART_NAMES.get(parts[0].lower()) == "unlabelled" and len(parts) > 1:
+            placed.append(_Placed(file, kind, "unlabelled", None, len(parts) == 2 or part == "unlabelled"))
+        elif len(parts) > 1 or by_part:
+            placed.append(_Placed(file, kind, part, parts[0], len(parts) == 2))
+    chosen = _commonest([item.kind for item in placed if item.fits])
+    members = [item for item in placed if item.fits and item.kind == chosen]
+    if len({item.label for item in members if item.label is not None}) < 2:
         return []
-    return [
-        Piece(part, tuple(file for file, _ in members), tuple(label for _, label in members))
-        for part, members in held.items()
+    pieces = []
+    for part in dict.fromkeys(item.part for item in members):
+        own = [item for item in members if item.part == part]
+        strays = [(item.file, why) for item in placed if item.part == part and (why := _stray(item, chosen))]
+        pieces.append(
+            Piece(part, tuple(item.file for item in own), chosen, tuple(item.label for item in own), tuple(strays))
+        )
+    return pieces
+
+
+@dataclass(frozen=True)
+class _Placed:
+    """A file below a folder of classes. fits: it lies directly in the folder of its class."""
+
+    file: File
+    kind: str | None
+    part: str | None
+    label: str | None
+    fits: bool
+
+
+def _kind(file: File) -> str | None:
+    """What a file holds by its suffix: "image", "audio", "text" or nothing that is known."""
+    if file.suffix in TEXT_SUFFIXES or file.suffix[1:].isdigit():
+        return "text"
+    return MEDIA_SUFFIXES.get(file.suffix)
+
+
+def _commonest(kinds: Iterable[str | None]) -> str:
+    """The kind of most files; where there are as many texts, they go with the media."""
+    counts = Counter(kind for kind in kinds if kind is not None)
+    return max(("image", "audio", "text"), key=lambda kind: counts[kind])
+
+
+def _stray(item: _Placed, chosen: str) -> str:
+    """Why a file below a folder of classes is not read; nothing if it is, or if it is nobody's loss."""
+    name = PurePosixPath(item.file.inner).name.lower()
+    if (item.fits and item.kind == chosen) or name in LITTER or _is_prose(item.file):
+        return ""
+    if chosen == "text" and (item.kind in (None, "text") or not item.fits):
+        return ""  # lists of addresses, notes and the like that lie beside the texts
+    if item.kind != chosen:
+        return f"is no {chosen} that can be read ({item.file.suffix or 'without a suffix'}), as most files here are"
+    return "does not lie directly in the folder of a class"
+
+
+def _without_class(files: Sequence[File]) -> Piece | None:
+    """All texts, or all media of the kind that most are, without a class; nothing where a table lies there that may name them."""
+    kinds = [None if _is_prose(file) else _kind(file) for file in files]
+    chosen = _commonest(kinds)
+    found = tuple(file for file, kind in zip(files, kinds, strict=True) if kind == chosen)
+    if chosen == "text":
+        return Piece(None, found, chosen, (None,) * len(found)) if len(found) > 1 else None  # one text is a table
+    if not found or any(file.suffix in TABLE_SUFFIXES and file.suffix not in TEXT_SUFFIXES for file in files):
+        return None
+    strays = [
+        (file, f"is no {chosen} that can be read ({file.suffix or 'without a suffix'}), as most files here are")
+        for file, kind in zip(files, kinds, strict=True)
+        if kind not in (chosen, None)
     ]
+    return Piece(None, found, chosen, (None,) * len(found), tuple(strays))
 
 
 def _card(files: Sequence[File]) -> dict[str, Any]:
@@ -504,6 +709,7 @@ def _snapshot(name: str) -> Path:
     hub = leaves.need_package("huggingface_hub", feature=f"The hub data set {name!r}", extra="train")
     errors, constants = import_module("huggingface_hub.errors"), import_module("huggingface_hub.constants")
     patterns = [f"*{suffix}{packed}" for suffix in TABLE_SUFFIXES for packed in ("", ".gz")] + ["README.md"]
+    patterns += [f"*{suffix}" for suffix in MEDIA_SUFFIXES]
     try:
         return Path(hub.snapshot_download(name, repo_type="dataset", local_files_only=True))
     except (errors.LocalEntryNotFoundError, errors.HFValidationError):

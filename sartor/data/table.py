@@ -1,16 +1,20 @@
 """Opens tables: one reader per format, each of which finds the columns first and then yields the rows in batches.
 
-Columns of delimited text are text as it stands; numbers stay numbers from JSON Lines and Parquet.
+Columns of delimited text are text as it stands; numbers stay numbers from JSON Lines and Parquet. Media (images, sounds) are the bytes
+of their files, never decoded here: a column that names files becomes a column of what they hold.
 """
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import islice
 from os.path import commonpath
+from pathlib import PurePosixPath
 from typing import Any
 
 import pyarrow as pa
@@ -18,8 +22,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sartor.data import delimited
-from sartor.data.dataset import SetAside
-from sartor.data.source import READABLE, File, Piece
+from sartor.data.dataset import SetAside, shortened
+from sartor.data.source import MEDIA_SUFFIXES, READABLE, File, Piece
 from sartor.errors import InputError
 
 BATCH_ROWS, BATCH_CHARACTERS = 8_192, 16 << 20
@@ -27,10 +31,20 @@ MAX_COLUMNS = 4_096
 MAX_JSON_ARRAY_BYTES = 256 << 20  # an array is read whole; JSON Lines has no limit
 MAX_TEXT_BYTES = 16 << 20  # of one text file in a folder of classes
 MAX_PACKED_PARQUET_BYTES = 2 << 30  # inside an archive it cannot be memory-mapped
+MAX_MEDIA_BYTES = 64 << 20  # of one image or sound
+BATCH_BYTES = 64 << 20  # of media, from which on a batch is full
+NAMES = 100  # values of a column, by which it is told whether it names media
+HEAD_BYTES = 1 << 20  # of a table that is searched for the suffix of a medium
 
 _NAME_IT = "If it is one, name it for what it holds, such as .csv."
 
-Batch = list[pa.Array]  # one array per column
+
+@dataclass(frozen=True)
+class Batch:
+    """Some rows. arrays: one per column. lines: where each row begins in its file, from 1; in Parquet, its number."""
+
+    arrays: list[pa.Array]
+    lines: Sequence[int]
 
 
 @dataclass(frozen=True)
@@ -46,6 +60,7 @@ class Table:
     how: str
     nested: tuple[str, ...] = ()
     advice: str = "Texts that contain the delimiter must stand in quotes."  # when most rows cannot be read
+    media: Callable[[], Iterator[File]] | None = None  # the files that its rows name, in their order
 
 
 def open_piece(piece: Piece, header: tuple[str, ...] | None = None) -> list[Table]:
@@ -53,9 +68,22 @@ def open_piece(piece: Piece, header: tuple[str, ...] | None = None) -> list[Tabl
 
     Raises: InputError `data.*`.
     """
+    if piece.kind in MEDIA_SUFFIXES.values():
+        return [_open_media(piece)]
     if piece.labels:
         return [_open_texts(piece)]
-    return [_open(file, piece, header) for file in piece.files]
+    return [_with_media(_open(file, piece, header), file, piece) for file in piece.files]
+
+
+def media_of(pieces: Sequence[Piece]) -> Iterator[File]:
+    """The media that the rows of tables name, in their order: what was read beside the files of the pieces themselves."""
+    named: tuple[str, ...] | None = None
+    for piece in pieces:
+        if not piece.labels and any(_may_name_media(file) for file in piece.files):
+            tables = open_piece(piece, named)
+            named = named or next((table.columns for table in tables if table.named), None)
+            for table in tables:
+                yield from table.media() if table.media else ()
 
 
 def name_of(piece: Piece) -> str:
@@ -92,19 +120,23 @@ def _open_delimited(file: File, piece: Piece, header: tuple[str, ...] | None) ->
     columns = dialect.header or tuple(f"column_{i + 1}" for i in range(dialect.width))
 
     def batches() -> Iterator[Batch | SetAside]:
-        held: list[tuple[str, ...]] = []
+        held: list[delimited.Row] = []
         characters = 0
         for row in delimited.rows(file, dialect):
             if row.fault:
                 yield SetAside(file.name, row.line, row.fault)
                 continue
-            held.append(row.cells)
+            held.append(row)
             characters += sum(map(len, row.cells))
             if len(held) >= BATCH_ROWS or characters >= BATCH_CHARACTERS:
-                yield [pa.array(cells, pa.large_string()) for cells in zip(*held, strict=True)]
+                yield batch(held)
                 held, characters = [], 0
         if held:
-            yield [pa.array(cells, pa.large_string()) for cells in zip(*held, strict=True)]
+            yield batch(held)
+
+    def batch(held: list[delimited.Row]) -> Batch:
+        cells = zip(*(row.cells for row in held), strict=True)
+        return Batch([pa.array(column, pa.large_string()) for column in cells], [row.line for row in held])
 
     types = tuple(pa.large_string() for _ in columns)
     return Table(piece.part, file.name, columns, types, dialect.header is not None, batches, str(dialect))
@@ -145,7 +177,8 @@ def _open_json(file: File, piece: Piece) -> Table:
             yield from (SetAside(file.name, line, record) for line, record in part if isinstance(record, str))
             good = [record for _, record in part if isinstance(record, dict)]
             if good:
-                yield [array(name, good) for name in kinds]
+                lines = [line for line, record in part if isinstance(record, dict)]
+                yield Batch([array(name, good) for name in kinds], lines)
 
     nested = tuple(name for name, seen in kinds.items() if seen - {type(None)} == {dict})
     advice = "Every line must be one whole JSON object."
@@ -236,17 +269,24 @@ def _open_parquet(file: File, piece: Piece) -> Table:
     kept: dict[str, pa.DataType] = {}
     for field in schema:
         kind = pa.large_string() if field.name in names else _plain(field.type)
-        if pa.types.is_binary(field.type) or pa.types.is_large_binary(field.type):
+        if _is_binary(field.type):
             kind = _binary_type(parquet, field.name)
+        elif _is_hub_media(field.type):
+            kind = pa.large_binary()
         if kind is not None and field.name != "__index_level_0__":  # pandas writes its row numbers under that name
             kept[field.name] = kind
     dropped = [name for name in schema.names if name not in kept]
-    nested = tuple(name for name in kept if pa.types.is_nested(schema.field(name).type))
+    binary = {name for name, kind in kept.items() if pa.types.is_large_binary(kind)}
+    nested = tuple(name for name in kept if name not in binary and pa.types.is_nested(schema.field(name).type))
+    rows = _rows_of_media(parquet) if binary else BATCH_ROWS
 
     def batches() -> Iterator[Batch | SetAside]:
-        for batch in _parquet(file).iter_batches(batch_size=BATCH_ROWS, columns=list(kept)):
+        before = 0
+        for batch in _parquet(file).iter_batches(batch_size=rows, columns=list(kept)):
             batch.validate(full=True)  # a file may call bytes text that are no UTF-8
-            yield [_plainly(batch.column(name), kind, names.get(name)) for name, kind in kept.items()]
+            arrays = [_plainly(batch.column(name), kind, names.get(name)) for name, kind in kept.items()]
+            yield Batch(arrays, range(before + 1, before + len(batch) + 1))
+            before += len(batch)
 
     how = "Parquet" + (f"; not read, because they hold bytes: {', '.join(dropped)}" if dropped else "")
     how += "".join(f"; the numbers of {name} became the class names in its metadata" for name in names)
@@ -275,7 +315,7 @@ def _parquet_class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
 
 
 def _plain(kind: pa.DataType) -> pa.DataType | None:
-    """The type that a column of this type is kept as; None for bytes and what holds them (images, sounds)."""
+    """The type that a column of this type is kept as; None for lists and the like that hold bytes."""
     if pa.types.is_dictionary(kind):
         return _plain(kind.value_type)
     if pa.types.is_boolean(kind) or pa.types.is_int64(kind) or pa.types.is_float64(kind):
@@ -287,15 +327,34 @@ def _plain(kind: pa.DataType) -> pa.DataType | None:
     return None if "binary" in str(kind) else pa.large_string()
 
 
-def _binary_type(parquet: pq.ParquetFile, name: str) -> pa.DataType | None:
+def _is_binary(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _is_hub_media(kind: pa.DataType) -> bool:
+    """A struct of the bytes and the path of a file: how Hugging Face `datasets` writes images and sounds."""
+    if not pa.types.is_struct(kind) or {field.name for field in kind} != {"bytes", "path"}:
+        return False
+    return _is_binary(kind.field("bytes").type)
+
+
+def _binary_type(parquet: pq.ParquetFile, name: str) -> pa.DataType:
     """Older writers leave text unmarked: it is text if its first values are."""
-    try:
-        for batch in parquet.iter_batches(batch_size=256, columns=[name]):
-            pc.cast(batch.column(0), pa.large_string())
+    for batch in parquet.iter_batches(batch_size=16, columns=[name]):
+        there = batch.column(0).filter(pc.fill_null(pc.greater(pc.binary_length(batch.column(0)), 0), False))
+        if len(there):
+            try:
+                pc.cast(there, pa.large_string())
+            except pa.ArrowInvalid:
+                return pa.large_binary()
             return pa.large_string()
-    except pa.ArrowInvalid:
-        pass
-    return None
+    return pa.large_string()
+
+
+def _rows_of_media(parquet: pq.ParquetFile) -> int:
+    """Rows of a batch, so that it holds about BATCH_BYTES of what is stored."""
+    stored = sum(parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups))
+    return max(1, min(BATCH_ROWS, BATCH_BYTES * parquet.metadata.num_rows // max(1, stored)))
 
 
 def _plainly(array: pa.Array, kind: pa.DataType, names: tuple[str, ...] | None) -> pa.Array:
@@ -303,6 +362,8 @@ def _plainly(array: pa.Array, kind: pa.DataType, names: tuple[str, ...] | None) 
         return _named(pc.cast(array, pa.int64()), names)
     if pa.types.is_dictionary(array.type):
         array = array.dictionary_decode()
+    if pa.types.is_large_binary(kind) and pa.types.is_struct(array.type):
+        array = pc.struct_field(array, "bytes")
     if pa.types.is_nested(array.type):
         texts = [
             None if value is None else json.dumps(value, ensure_ascii=False, default=str) for value in array.to_pylist()
@@ -321,6 +382,7 @@ def _open_texts(piece: Piece) -> Table:
     """One row per file: its text, and the folder that it lies in."""
 
     def batches() -> Iterator[Batch | SetAside]:
+        yield from (SetAside(file.name, 1, why) for file, why in piece.strays)
         texts: list[str] = []
         labels: list[str | None] = []
         for file, label in zip(piece.files, piece.labels, strict=True):
@@ -334,12 +396,202 @@ def _open_texts(piece: Piece) -> Table:
             texts.append(text.strip().replace("\r\n", "\n"))
             labels.append(label)
             if len(texts) >= BATCH_ROWS:
-                yield [pa.array(texts, pa.large_string()), pa.array(labels, pa.large_string())]
+                yield batch(texts, labels)
                 texts, labels = [], []
         if texts:
-            yield [pa.array(texts, pa.large_string()), pa.array(labels, pa.large_string())]
+            yield batch(texts, labels)
+
+    def batch(texts: list[str], labels: list[str | None]) -> Batch:
+        return Batch([pa.array(texts, pa.large_string()), pa.array(labels, pa.large_string())], [1] * len(texts))
 
     types = (pa.large_string(), pa.large_string())
     classes = len({label for label in piece.labels if label is not None})
     how = f"one text per file, {classes} folders as classes" if classes else "one text per file"
     return Table(piece.part, name_of(piece), ("text", "label"), types, True, batches, how)
+
+
+# Media: one file per row, in folders of classes or named by a table.
+
+
+def _open_media(piece: Piece) -> Table:
+    """One row per file: its bytes as they are, and the folder that it lies in where that is a class."""
+    classes = len({label for label in piece.labels if label is not None})
+
+    def batch(held: list[bytes], labels: list[str | None]) -> Batch:
+        arrays = [pa.array(held, pa.large_binary()), pa.array(labels, pa.large_string())]
+        return Batch(arrays if classes else arrays[:1], [1] * len(held))
+
+    def batches() -> Iterator[Batch | SetAside]:
+        yield from (SetAside(file.name, 1, why) for file, why in piece.strays)
+        held: list[bytes] = []
+        labels: list[str | None] = []
+        size = 0
+        for file, label in zip(piece.files, piece.labels, strict=True):
+            data = _bytes_of(file)
+            if isinstance(data, str):
+                yield SetAside(file.name, 1, data)
+                continue
+            held.append(data)
+            labels.append(label)
+            size += len(data)
+            if len(held) >= BATCH_ROWS or size >= BATCH_BYTES:
+                yield batch(held, labels)
+                held, labels, size = [], [], 0
+        if held:
+            yield batch(held, labels)
+
+    columns = (piece.kind, "label") if classes else (piece.kind,)
+    types = (pa.large_binary(), pa.large_string())[: len(columns)]
+    how = f"one {piece.kind} per file" + (f", {classes} folders as classes" if classes else "")
+    advice = f"Leave in the folders only files of {piece.kind} that can be opened."
+    return Table(piece.part, name_of(piece), columns, types, True, batches, how, advice=advice)
+
+
+def _bytes_of(file: File) -> bytes | str:
+    """What a file of media holds, or why it is set aside. One that cannot be read does not cost the others."""
+    large = f"is larger than {MAX_MEDIA_BYTES >> 20} MB"
+    if file.size > MAX_MEDIA_BYTES:
+        return large
+    try:
+        with file.open() as stream:
+            data = stream.read(MAX_MEDIA_BYTES + 1)
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+        return f"cannot be read ({str(error)[:80]})"
+    if len(data) > MAX_MEDIA_BYTES:
+        return large
+    return data or "is empty"
+
+
+def _with_media(table: Table, file: File, piece: Piece) -> Table:
+    """The table with what the files hold that its rows name, where it has columns of such names; else the table as it is.
+
+    A row whose file cannot be had is set aside.
+    Raises, while rows are read: InputError `data.media-missing` when most files cannot be had.
+    """
+    resolver = piece.resolver
+    kinds = _named_media(table) if resolver is not None and _may_name_media(file) else {}
+    if resolver is None or not kinds:
+        return table
+
+    def found(name: str | None) -> File | str | None:
+        """The file of a name, or why there is none; nothing for an empty cell."""
+        return resolver.find(file, name) if name and name.strip() else None
+
+    def media() -> Iterator[File]:
+        for batch in table.batches():
+            if isinstance(batch, Batch):
+                for names in _cells(batch, kinds):
+                    yield from (item for item in map(found, names) if isinstance(item, File))
+
+    def batches() -> Iterator[Batch | SetAside]:
+        asked, lost = 0, list[tuple[str, str]]()
+
+        def read(name: str | None) -> bytes | str | None:
+            nonlocal asked
+            item = found(name)
+            asked += item is not None
+            if isinstance(item, str):
+                lost.append((shortened(name, 200), item))
+            return _bytes_of(item) if isinstance(item, File) else item
+
+        for batch in table.batches():
+            yield from [batch] if isinstance(batch, SetAside) else _filled(batch, kinds, read, file)
+        if 2 * len(lost) > asked:
+            raise InputError(
+                "data.media-missing",
+                path=file.name,
+                columns=" and ".join(repr(table.columns[place]) for place in kinds),
+                missing=len(lost),
+                total=asked,
+                example=lost[0][0],
+                reason=lost[0][1],
+                places=resolver.places(file),
+            )
+
+    told = ", ".join(f"{table.columns[place]} ({kind})" for place, kind in kinds.items())
+    return replace(
+        table,
+        columns=tuple(_media_name(table, place, kinds) for place in range(len(table.columns))),
+        types=tuple(pa.large_binary() if place in kinds else kind for place, kind in enumerate(table.types)),
+        batches=batches,
+        how=f"{table.how}; files named in {told}",
+        advice="Put the files that it names where it says, whole, or leave those rows out.",
+        media=media,
+    )
+
+
+def _may_name_media(file: File) -> bool:
+    """Whether it is worth reading rows to see: somewhere at its beginning stands a suffix of media, or it is packed."""
+    if file.suffix == ".parquet":
+        return True
+    head = file.head(HEAD_BYTES).replace(b"\0", b"").lower()  # without the zeros of UTF-16
+    return head.startswith(b"par1") or any(suffix.encode() in head for suffix in MEDIA_SUFFIXES)
+
+
+def _named_media(table: Table) -> dict[int, str]:
+    """{column: kind} of the columns whose first NAMES values all are paths of media. Where media stand in a table themselves, names are just names."""
+    if any(pa.types.is_large_binary(kind) for kind in table.types):
+        return {}
+    seen: dict[int, list[str]] = {place: [] for place, kind in enumerate(table.types) if pa.types.is_large_string(kind)}
+    suited = set(seen)
+    for batch in table.batches():
+        if isinstance(batch, SetAside):
+            continue
+        for place in sorted(suited):
+            values = (value.strip() for value in batch.arrays[place].to_pylist() if value)
+            seen[place] += islice((value for value in values if value), NAMES - len(seen[place]))
+            if not all(map(_medium, seen[place])):
+                suited.remove(place)
+        if all(len(seen[place]) >= NAMES for place in suited):
+            break
+    return {place: _medium(seen[place][0]) for place in sorted(suited) if seen[place]}
+
+
+def _medium(name: str) -> str:
+    """The kind of media that a path names; nothing if it names none, or an address elsewhere."""
+    return "" if "://" in name else MEDIA_SUFFIXES.get(PurePosixPath(name.lower()).suffix, "")
+
+
+def _media_name(table: Table, place: int, kinds: Mapping[int, str]) -> str:
+    """What a column is called: `file_name`, the hub's, becomes what it names."""
+    name, kind = table.columns[place], kinds.get(place, "")
+    return kind if name == "file_name" and kind and kind not in table.columns else name
+
+
+def _filled(
+    batch: Batch, kinds: Mapping[int, str], read: Callable[[str | None], bytes | str | None], file: File
+) -> Iterator[Batch | SetAside]:
+    """The rows of a batch with bytes for names, in batches of about BATCH_BYTES. read: the bytes of a name, or what is wrong with it."""
+    kept: list[int] = []
+    held: list[list[bytes | None]] = []
+    size = 0
+
+    def filled() -> Batch:
+        columns = zip(kinds, zip(*held, strict=True), strict=True)
+        media = {place: pa.array(column, pa.large_binary()) for place, column in columns}
+        rows = pa.array(kept)
+        arrays = [media[i] if i in media else array.take(rows) for i, array in enumerate(batch.arrays)]
+        return Batch(arrays, [batch.lines[row] for row in kept])
+
+    for row, names in enumerate(_cells(batch, kinds)):
+        data: list[bytes | None] = []
+        for name in names:
+            item = read(name)
+            if isinstance(item, str):
+                yield SetAside(file.name, batch.lines[row], f"names {shortened(name, 200)!r}, which {item}")
+                break
+            data.append(item)
+        else:
+            kept.append(row)
+            held.append(data)
+            size += sum(len(item) for item in data if item is not None)
+        if size >= BATCH_BYTES:
+            yield filled()
+            kept, held, size = [], [], 0
+    if kept:
+        yield filled()
+
+
+def _cells(batch: Batch, kinds: Mapping[int, str]) -> Iterator[tuple[str | None, ...]]:
+    """The cells of each row that name media."""
+    return zip(*(batch.arrays[place].to_pylist() for place in kinds), strict=True)

@@ -142,12 +142,14 @@ def test_parquet_numbers_become_labels_and_class_names_are_used(tmp_path: Path) 
     assert read(tmp_path / "named.parquet").table.column("label").to_pylist()[:2] == ["bad", "good"]
 
 
-def test_parquet_columns_of_bytes_are_left_out_and_named(tmp_path: Path) -> None:
-    table = pa.table({"text": TEXTS, "label": LABELS, "image": [b"\xff\xd8\xff"] * 8})
+def test_parquet_columns_of_bytes_are_kept_and_lists_of_them_left_out_and_named(tmp_path: Path) -> None:
+    bits = [b"\xff\xd8\xff"] * 8
+    table = pa.table({"text": TEXTS, "label": LABELS, "image": bits, "several": [[b"\xff"]] * 8})
     pq.write_table(table, tmp_path / "a.parquet")
-    data = read(tmp_path / "a.parquet")
-    assert data.table.column_names == ["text", "label"]
-    assert "image" in data.notes[0]
+    data = read(tmp_path / "a.parquet", input="text")
+    assert data.table.column_names == ["text", "label", "image"]
+    assert data.table.column("image").to_pylist() == bits
+    assert "several" in data.notes[0]
 
 
 def test_plain_text_with_a_label_after_a_tab_or_another_mark(write: Callable[..., Path]) -> None:
