@@ -530,11 +530,11 @@ def score_with(
 
 
 def advised(judged: list[Verdict], growth: dict[str, Any] | None) -> list[Verdict]:
-    """The verdicts, with how many more rows a need is likely to take."""
+    """The verdicts, with how many more training rows a need is likely to take, unless its score is there and lacks only proof."""
     told = growth["needs"] if growth else {}
     return [
         verdict.with_advice(f"{verdict.advice} {curve.said(told[verdict.need])}".strip())
-        if verdict.need in told
+        if verdict.need in told and not (verdict.measured is not None and verdict.measured >= verdict.limit)
         else verdict
         for verdict in judged
     ]

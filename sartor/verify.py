@@ -41,6 +41,7 @@ def verify(path: Path | str, data: str | None = None, *, events: Events = silent
         bundle,
         examples,
         needs,
+        effort=measuring.FULL,
         leaked=leaked,
         slices=slices,
         confidence=look.level(needs.confidence),

@@ -8,8 +8,11 @@ import os
 import random
 import shutil
 import tempfile
+from dataclasses import replace
 
 import pytest
+
+from sartor import measure
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # Looks at test rows are counted for the user who runs the tests: never in their own ledger.
@@ -19,6 +22,14 @@ atexit.register(shutil.rmtree, os.environ["SARTOR_STATE"], ignore_errors=True)
 _GOOD = ["loved", "great", "brilliant", "wonderful", "superb", "charming", "delightful", "excellent", "moving", "funny"]
 _BAD = ["hated", "awful", "boring", "terrible", "dreadful", "clumsy", "tedious", "poor", "lifeless", "stupid"]
 _THINGS = ["film", "acting", "plot", "script", "ending", "cast", "music", "dialogue", "story", "camera", "pace", "cut"]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def fewer_servers():
+    """Builds inside the tests' own process measure three servers instead of twelve; those that run the command measure as users do."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(measure, "FULL", replace(measure.FULL, servers=3))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -76,13 +76,11 @@ class Answer:
 
 def run(kind: Kind, folder: Path) -> Answer:
     """Makes the input below `folder` and runs the command in this process. No process may start and nothing be computed."""
-    words = kind.make(folder)
-    with as_nobody(kind.as_nobody):
-        return command(words, folder, stdin=kind.stdin)
+    return command(kind.make(folder), folder, stdin=kind.stdin, nobody=kind.as_nobody)
 
 
-def command(words: list[str], folder: Path, *, stdin: str = "") -> Answer:
-    """The command line in this process, in that folder."""
+def command(words: list[str], folder: Path, *, stdin: str = "", nobody: bool = False) -> Answer:
+    """The command line in this process, in that folder; as a user without rights where it is told to."""
     out, err = io.StringIO(), io.StringIO()
     code: object = 0
     with (
@@ -94,6 +92,9 @@ def command(words: list[str], folder: Path, *, stdin: str = "") -> Answer:
         mock.patch("subprocess.Popen", side_effect=AssertionError("a process was started")),
         mock.patch("sartor.hardware.matrix_gflops", return_value=50.0),
         mock.patch.dict(os.environ, {"SARTOR_API_KEY": "", "COLUMNS": "120"}),
+        as_nobody(
+            nobody
+        ),  # the last to begin and the first to end: nobody may be kept out of the folder that one comes back to
     ):
         try:
             cli.main()

@@ -41,8 +41,7 @@ def test_bad_input_gets_its_message_and_nothing_else_happens(kind):
     with folder_for(kind) as folder:
         words = kind.make(folder)
         before = tree(folder)
-        with bad_input.as_nobody(kind.as_nobody):
-            answer = bad_input.command(words, folder, stdin=kind.stdin)
+        answer = bad_input.command(words, folder, stdin=kind.stdin, nobody=kind.as_nobody)
         check(kind, answer, folder)
         assert tree(folder) == before
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from conftest import opinions
 from scipy.special import softmax
 
-from sartor import bounds, ledger, line, needs, predict
+from sartor import bounds, ledger, line, needs, predict, report
 from sartor.errors import InputError
 from sartor.verify import verify
 
@@ -206,5 +207,9 @@ def test_a_need_that_is_missed_is_told_how_many_more_rows_it_may_take(cache, tmp
     assert "By the learning curve" in record["needs"][0]["advice"]
     assert "learning curve" not in record["needs"][1]["advice"]
     assert "Would more rows help?" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    # A score that is there lacks proof, not training rows.
+    need = report.Verdict(**record["needs"][0])
+    assert len(line.advised([replace(need, advice="")], growth)[0].advice) > 0
+    assert line.advised([replace(need, advice="", measured=0.9995)], growth)[0].advice == ""
     # What is met needs no curve.
     assert build(parts, tmp_path / "met", cache, needs=["accuracy >= 0.6"])["growth"] is None

@@ -140,3 +140,58 @@ def test_a_later_look_widens_the_bounds_of_quality_and_keeps_holms_rungs(drawn):
     assert third.confidence == level
     assert third.low < first.low < first.high < third.high
     assert [rung[0] for rung in third.details["ladder"]] == [level, 1 - (1 - level) / 2]
+
+
+def drawn_servers(rng, *, servers, apart, windows=2, requests=100):
+    """Log-normal latencies of servers that lie apart by a factor each [servers][windows][requests], and the p95 of a typical one."""
+    factors = np.exp(apart * rng.standard_normal((servers, 1, 1)))
+    return factors * rng.lognormal(0.0, 0.3, (servers, windows, requests)), float(np.exp(0.3 * 1.6448536))
+
+
+@pytest.mark.parametrize("apart", [0.02, 0.05, 0.1])
+def test_one_more_server_keeps_the_bound_of_a_latency(apart):
+    rng = np.random.default_rng(3)
+    broken = alone = 0
+    for _ in range(400):
+        servers, _ = drawn_servers(rng, servers=13, apart=apart)
+        measured, more = servers[:12], servers[12]
+        found = measure._of_servers(list(map(list, measured)), q=0.95, level=0.95)
+        pooled = bounds.quantile(list(measured.reshape(24, -1)), q=0.95)
+        broken += np.quantile(more, 0.95) > found.high
+        alone += np.quantile(more, 0.95) > pooled.high
+        assert found.low <= np.median(np.quantile(measured.reshape(12, -1), 0.95, axis=1)) <= found.high
+    assert broken <= 32  # 5 % of 400, and three standard deviations
+    assert alone > broken  # what the windows alone would have promised
+
+
+def test_servers_that_are_alike_leave_the_bound_of_all_requests():
+    rng = np.random.default_rng(4)
+    servers = [list(one) for one in drawn_servers(rng, servers=12, apart=0.0, requests=1000)[0]]
+    same = [servers[0]] * 12
+    found = measure._of_servers(same, q=0.95, level=0.95)
+    assert found == bounds.quantile([window for one in same for window in one], q=0.95)
+    assert measure._of_servers(servers[:5], q=0.95, level=0.95) is None  # ten windows
+    few = [list(one) for one in drawn_servers(rng, servers=2, apart=0.3, windows=10)[0]]
+    assert measure._of_servers(few, q=0.95, level=0.95) == bounds.quantile([*few[0], *few[1]], q=0.95)
+
+
+@pytest.mark.parametrize(("apart", "better"), [(0.0, 0), (0.2, 60)])
+def test_a_difference_of_calibration_errors_is_not_proven_by_chance(apart, better):
+    rng = np.random.default_rng(5)
+    false = proven = 0
+    for _ in range(100):
+        told = rng.uniform(0.75, 0.99, 240)
+        right = rng.random(240) < told
+        targets = ["a" if yes else "b" for yes in right]
+        ours, theirs = (
+            [{"label": "a", "probability": one, "probabilities": {"a": one, "b": 1 - one}} for one in probabilities]
+            for probabilities in (told, told - apart)
+        )
+        key = Key("calibration_error", against="baseline")
+        value = measure.value_of(key, ours, targets, HEAD, levels=[0.95], reference=theirs)
+        assert value.low <= value.high
+        proven += value.high < 0
+        false += value.low > 0
+    assert false == 0
+    assert proven >= better
+    assert apart or proven <= 5
