@@ -8,15 +8,22 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from sartor import leaves
 from sartor.errors import InputError
 
 MAX_HEADER_BYTES = 4_000_000  # a model of 300 tensors has 40 kB
 MAX_TENSORS = 20_000
 MAX_AXES = 32
+CONFIGURATIONS = (
+    "config.json",
+    "tokenizer_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "adapter_config.json",
+)
 MAX_CONFIG_BYTES = 16_000_000  # of a config.json; names of classes make them long
 _BITS = {
     **dict.fromkeys(("F4",), 4),
@@ -58,25 +65,20 @@ def check_safetensors(path: Path) -> None:
         raise InputError("weights.broken", path=path, why=error) from None
 
 
-def config_of(ref: str) -> dict[str, Any]:
-    """The `config.json` of the checkpoint behind a reference, once nothing in its folder speaks against using it.
+def config_of(ref: str, folder: Path, families: Sequence[str]) -> dict[str, Any]:
+    """The `config.json` of a checkpoint, once nothing in its folder speaks against using it. ref: what the user calls it.
 
-    Raises: InputError `backbone.*`, `weights.broken`.
+    Raises: InputError `backbone.broken`, `backbone.own-code`, `backbone.family`, `weights.broken`.
     """
-    hub = leaves.load("backbone", "hub")
-    try:
-        folder = hub.find(ref)
-    except InputError:
-        raise
-    except (ValueError, TypeError, AttributeError, RecursionError, OSError) as error:
-        shapeless = isinstance(error, AttributeError | TypeError)
-        why = "is not a JSON object" if shapeless else f"cannot be read ({error})"
-        raise InputError("backbone.broken", ref=ref, file="config.json", why=why) from None
-    for name in ("config.json", "tokenizer_config.json", "processor_config.json", "adapter_config.json"):
+    config = _object(ref, folder, "config.json")
+    for name in CONFIGURATIONS:
         if (folder / name).is_file() and (key := _own_code(_object(ref, folder, name))):
-            raise InputError("backbone.own-code", ref=ref, key=key, file=name, known=", ".join(hub.FAMILIES))
+            raise InputError("backbone.own-code", ref=ref, key=key, file=name, known=", ".join(families))
+    family = config.get("model_type")
+    if family not in families:
+        raise InputError("backbone.family", ref=ref, family=family, known=", ".join(families))
     check_safetensors(folder / "model.safetensors")
-    return _object(ref, folder, "config.json")
+    return config
 
 
 def size_of(ref: str, config: dict[str, Any], *names: str, otherwise: int) -> int:

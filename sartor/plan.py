@@ -100,9 +100,9 @@ def _check_arguments(move: Move) -> None:
         if ref is None:
             expected = "the name of a backbone"
             raise InputError("plan.argument", step=move.step, name="backbone", expected=expected, found=ref)
-        leaves.load("backbone", leaf)
-        if leaf == "hub":
-            checkpoint.config_of(str(ref))
+        body = leaves.load("backbone", leaf)
+        if hasattr(body, "find"):
+            body.find(str(ref))
     if "runtime" in move.arguments:
         leaves.load("runtime", str(move.arguments["runtime"]))
 

@@ -8,15 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from sartor import checkpoint
 from sartor.errors import InputError
 
 WANTED = ("*.json", "*.txt", "*.model", "model.safetensors")  # of a repository
 
 
 def folder_of(ref: str, families: Sequence[str]) -> Path:
-    """The folder of a checkpoint of one of these families (`model_type` in its config.json).
+    """The folder of a checkpoint of one of these families (`model_type` in its config.json), nothing in which speaks against using it.
 
-    Raises: InputError `backbone.not-found`, `backbone.family`, `backbone.no-safetensors`, `leaf.missing-package`.
+    Raises: InputError `backbone.*`, `weights.broken`, `leaf.missing-package`.
     """
     folder = Path(ref) if Path(ref).is_dir() else _from_hub(ref)
     return checked(ref, folder, families)
@@ -28,9 +29,7 @@ def checked(ref: str, folder: Path, families: Sequence[str]) -> Path:
         raise InputError("backbone.not-found", ref=ref, why=f"{folder} has no config.json")
     if not (folder / "model.safetensors").is_file():
         raise InputError("backbone.no-safetensors", ref=ref)
-    family = config_of(folder).get("model_type")
-    if family not in families:
-        raise InputError("backbone.family", ref=ref, family=family, known=", ".join(families))
+    checkpoint.config_of(ref, folder, families)
     return folder
 
 
@@ -46,16 +45,20 @@ def tensors(folder: Path, meta: Mapping[str, Any], prefixes: Sequence[str]) -> d
     """
     from safetensors.torch import load_file
 
-    from sartor.bundle import sha256
-
-    file = folder / "model.safetensors"
-    if (digest := sha256(file)) != meta["sha256"]:
-        raise InputError("backbone.weights-changed", ref=meta["ref"], found=digest, expected=meta["sha256"])
+    check_unchanged(folder, meta)
     found = {}
-    for name, tensor in load_file(file).items():
+    for name, tensor in load_file(folder / "model.safetensors").items():
         prefix = next((prefix for prefix in prefixes if name.startswith(prefix)), "")
         found[name[len(prefix) :]] = tensor
     return found
+
+
+def check_unchanged(folder: Path, meta: Mapping[str, Any]) -> None:
+    """meta: as in `tensors`. Raises: InputError `backbone.weights-changed`."""
+    from sartor.bundle import sha256
+
+    if (digest := sha256(folder / "model.safetensors")) != meta["sha256"]:
+        raise InputError("backbone.weights-changed", ref=meta["ref"], found=digest, expected=meta["sha256"])
 
 
 def _from_hub(ref: str) -> Path:

@@ -13,7 +13,18 @@ HERE = Path(__file__).parent / "progress.csv"
 def main() -> None:
     """442 patients: age, sex, body mass, blood pressure and six blood values, and how far the disease went in a year."""
     given = load_diabetes(scaled=False)
-    names = ["age", "sex", "body_mass", "blood_pressure", "cholesterol", "ldl", "hdl", "cholesterol_ratio", "triglycerides", "glucose"]
+    names = [
+        "age",
+        "sex",
+        "body_mass",
+        "blood_pressure",
+        "cholesterol",
+        "ldl",
+        "hdl",
+        "cholesterol_ratio",
+        "triglycerides",
+        "glucose",
+    ]
     with HERE.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*names, "progress"])

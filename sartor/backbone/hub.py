@@ -141,7 +141,7 @@ def resolve_options(
 
 def flops(ref: str, profile: Any) -> float:
     """Of a forward pass over one input of median length: two for every weight that a token passes through."""
-    config = checkpoint.config_of(ref)
+    config = pretrained.config_of(find(ref))
     layers = checkpoint.size_of(ref, config, "num_hidden_layers", "n_layers", otherwise=6)
     width = checkpoint.size_of(ref, config, "hidden_size", "dim", otherwise=384)
     inner = checkpoint.size_of(ref, config, "intermediate_size", "hidden_dim", otherwise=4 * width)

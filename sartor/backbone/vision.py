@@ -5,6 +5,7 @@ Convolutional nets (ResNet, ConvNeXt, MobileNet, RegNet) and transformers (ViT, 
 
 from __future__ import annotations
 
+import inspect
 import json
 import shutil
 from collections.abc import Mapping, Sequence
@@ -15,6 +16,7 @@ import numpy as np
 
 from sartor import pretrained
 from sartor.backbone import Card
+from sartor.errors import InputError
 from sartor.modality import image
 from sartor.pixels import resized
 
@@ -56,9 +58,14 @@ def resolve_options(
     return {}, {}
 
 
+def find(ref: str) -> Path:
+    """The folder of a checkpoint. Raises: InputError `backbone.*`, `weights.broken`."""
+    return pretrained.folder_of(ref, FAMILIES)
+
+
 def flops(ref: str, profile: Any) -> float:
     """Of one forward pass, roughly: two for each weight and each of its places, which for a convolutional net are many."""
-    folder = pretrained.folder_of(ref, FAMILIES)
+    folder = find(ref)
     weights = (folder / "model.safetensors").stat().st_size / 4
     config = _vision(pretrained.config_of(folder))
     side = _side(_settings(folder, config))
@@ -68,9 +75,11 @@ def flops(ref: str, profile: Any) -> float:
 
 def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:
     """Writes configuration and how pictures are prepared; the weights stay where they are, named by their sha256."""
+    from safetensors import safe_open
+
     from sartor.bundle import sha256
 
-    source = pretrained.folder_of(ref, FAMILIES)
+    source = find(ref)
     config = pretrained.config_of(source)
     target = folder / "processor"
     target.mkdir(parents=True, exist_ok=True)
@@ -78,12 +87,15 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
     settings = _settings(source, _vision(config)) | {"columns": list(columns)}
     (target / "pictures.json").write_text(json.dumps(settings), encoding="utf-8")
     family = _vision(config)["model_type"]
+    with safe_open(source / "model.safetensors", "np") as weights:  # type: ignore[no-untyped-call]
+        pooled = any("pooler." in name for name in weights.keys())  # noqa: SIM118
     return {
         "leaf": "vision",
         "ref": ref,
         "sha256": sha256(source / "model.safetensors"),
         "family": family,
         "columns": len(columns),
+        "pooler": pooled,
         **({"quantise": "static"} if family in CONVOLVES else {}),
         "owns_weights": False,
     }
@@ -145,9 +157,7 @@ class PictureProcessor:
         size = self.settings["size"]
         if isinstance(size, int):
             short = min(height, width)
-            height, width = (
-                (size, round(width * size / short)) if height <= width else (round(height * size / short), size)
-            )
+            height, width = (size, width * size // short) if height <= width else (height * size // short, size)
         else:
             height, width = size
         pixels = resized(pixels, width, height, how=self.settings["how"])
@@ -160,18 +170,9 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
     """The encoder with its own pooling, without dropout: its weights are loaded by `sartor/model.py`."""
     import torch
     from torch import nn
-    from transformers import AutoConfig, AutoModel, CLIPVisionModel, SiglipVisionModel
 
-    config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
-    config = getattr(config, "vision_config", config)
-    for name in list(vars(config)):
-        if ("dropout" in name or "drop_path" in name) and isinstance(getattr(config, name), float):
-            setattr(config, name, 0.0)
-    made = {"clip_vision_model": CLIPVisionModel, "siglip_vision_model": SiglipVisionModel}.get(config.model_type)
-    if made is None:
-        encoder: Any = AutoModel.from_config(config, trust_remote_code=False)
-    else:
-        encoder = made(config)
+    maker, config, options = _encoder(folder, meta)
+    encoder: Any = maker(config, **options)
     count = int(meta["columns"])
 
     class Encoder(nn.Module):
@@ -200,14 +201,7 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
             return torch.cat([self._pooled(part) for part in pixel_values.split(3, dim=1)], dim=1)
 
         def blocks(self) -> list[nn.Module]:
-            for path in (
-                "encoder.stages",
-                "encoder.layer",
-                "encoder.layers",
-                "vision_model.encoder.layers",
-                "layer",
-                "layers",
-            ):
+            for path in ("encoder.stages", "encoder.layer", "encoder.layers", "layer", "layers"):
                 found: Any = self.encoder
                 for name in path.split("."):
                     found = getattr(found, name, None)
@@ -219,11 +213,44 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
 
 
 def base_weights(meta: Mapping[str, Any]) -> dict[str, Any]:
-    """The checkpoint's own tensors, named as the body names them. Raises: InputError `backbone.weights-changed`."""
-    folder = pretrained.folder_of(str(meta["ref"]), FAMILIES)
-    family = str(meta["family"])
-    prefixes = (f"{family}.", f"{family.replace('_', '')}.")
-    return {f"encoder.{name}": tensor for name, tensor in pretrained.tensors(folder, meta, prefixes).items()}
+    """The checkpoint's own tensors, named as the body names them; transformers maps the names that older versions of it gave.
+
+    Raises: InputError `backbone.weights-changed`, `backbone.broken` where some are missing.
+    """
+    folder = find(str(meta["ref"]))
+    pretrained.check_unchanged(folder, meta)
+    maker, config, options = _encoder(folder, meta)
+    made, told = maker.from_pretrained(
+        folder,
+        config=config,
+        use_safetensors=True,
+        trust_remote_code=False,
+        local_files_only=True,
+        output_loading_info=True,
+        **options,
+    )
+    if missing := sorted(told["missing_keys"]):
+        why = f"lacks {len(missing)} tensors of a {meta['family']}, such as {missing[0]}"
+        raise InputError("backbone.broken", ref=meta["ref"], file="model.safetensors", why=why)
+    return {f"encoder.{name}": tensor for name, tensor in made.state_dict().items()}
+
+
+def _encoder(folder: Path, meta: Mapping[str, Any]) -> tuple[Any, Any, dict[str, Any]]:
+    """(the class of the encoder, its configuration without dropout, what else it is made with).
+
+    A pooler that the checkpoint has no weights for is left out: it would pool at random.
+    """
+    import transformers
+
+    config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+    config = getattr(config, "vision_config", config)
+    for name in list(vars(config)):
+        if ("dropout" in name or "drop_path" in name) and isinstance(getattr(config, name), float):
+            setattr(config, name, 0.0)
+    maker = transformers.AutoModel._model_mapping[type(config)]
+    learned = config.model_type in ("vit", "deit", "beit")
+    pools = "add_pooling_layer" in inspect.signature(maker.__init__).parameters
+    return maker, config, {"add_pooling_layer": bool(meta["pooler"])} if pools and learned else {}
 
 
 def _vision(config: Mapping[str, Any]) -> dict[str, Any]:
@@ -235,9 +262,13 @@ def _vision(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _settings(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
-    """How pictures are prepared, from preprocessor_config.json, else from the configuration and ImageNet's colours."""
-    file = folder / "preprocessor_config.json"
-    told = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    """How pictures are prepared: as transformers reads preprocessor_config.json, else from the configuration and ImageNet's colours."""
+    told: dict[str, Any] = {}
+    if (folder / "preprocessor_config.json").is_file():
+        from transformers import AutoImageProcessor
+
+        read = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
+        told = read.to_dict()  # with what its class leaves unsaid
     side = int(config.get("image_size") or 224)
     size, crop = told.get("size", {"height": side, "width": side}), told.get("crop_size")
     size = {"shortest_edge": size} if isinstance(size, int) and told.get("do_center_crop") else size
@@ -255,8 +286,8 @@ def _settings(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         "crop": cut,
         "how": SAMPLINGS.get(int(told.get("resample", 2)), "bilinear"),
         "factor": float(told.get("rescale_factor", 1 / 255)) if told.get("do_rescale", True) else 1.0,
-        "mean": (told.get("image_mean") or [0.485, 0.456, 0.406]) if told.get("do_normalize", True) else [0.0] * 3,
-        "spread": spread if told.get("do_normalize", True) else [1.0] * 3,
+        "mean": list(told.get("image_mean") or [0.485, 0.456, 0.406]) if told.get("do_normalize", True) else [0.0] * 3,
+        "spread": list(spread) if told.get("do_normalize", True) else [1.0] * 3,
     }
 
 

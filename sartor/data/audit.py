@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from sartor import leaves
 from sartor.data import doubt, leakage, near, personal
-from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity, numbered, shortened
+from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity, as_text, numbered, shortened
 from sartor.data.doubt import Embed
 from sartor.data.schema import speaks_for_itself
 from sartor.data.split import row_keys
@@ -547,7 +547,7 @@ def _telling_columns(dataset: Dataset, labels: Labels, learning: np.ndarray) -> 
     for column in dataset.schema.columns:
         if column.role in ("target", "group") or column.kind == "unknown":
             continue
-        values = dataset.table.column(column.name).take(pa.array(rows)).cast(pa.large_string())
+        values = as_text(dataset.table.column(column.name).take(pa.array(rows)))
         encoded = pc.dictionary_encode(pc.utf8_trim_whitespace(values)).combine_chunks()
         encoded = encoded.chunk(0) if isinstance(encoded, pa.ChunkedArray) else encoded
         codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False).astype(np.int64)
@@ -644,9 +644,8 @@ def _by_modality(dataset: Dataset, column: Column, rng: np.random.Generator) -> 
             for item in found
         ]
     if hasattr(leaf, "flaws"):
-        batches = dataset.table.select([column.name]).to_batches(max_chunksize=8192)
-        every = (value for batch in batches for value in batch.column(0).to_pylist())
-        found += leaf.flaws(column.name, every, range(len(dataset)))
+        every = Rows(dataset.table, [column.name], np.arange(len(dataset)))
+        found += leaf.flaws(column.name, (value for row in every for value in row.values()), range(len(dataset)))
     return found
 
 

@@ -107,12 +107,39 @@ class Rows(Sequence[dict[str, Any]]):
         return {name: self.table.column(name)[row].as_py() for name in self.columns}
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        for start in range(0, len(self.numbers), 1024):
-            yield from self.table.take(pa.array(self.numbers[start : start + 1024])).to_pylist()
+        size = rows_at_once(self.table, most=1024)
+        for start in range(0, len(self.numbers), size):
+            yield from self.table.take(pa.array(self.numbers[start : start + size])).to_pylist()
 
-    def column(self, name: str) -> list[Any]:
-        """The values of one column for these rows, in order."""
-        return self.table.column(name).take(pa.array(self.numbers)).to_pylist()
+    def column(self, name: str) -> Sequence[Any]:
+        """The values of one column for these rows, in order; bytes are read when they are asked for."""
+        if pa.types.is_large_binary(self.table.column(name).type):
+            return _Bytes(Rows(self.table, [name], self.numbers))
+        return self.table.column(name).take(pa.array(self.numbers)).to_pylist()  # type: ignore[no-any-return]
+
+
+class _Bytes(Sequence[Any]):
+    """The values of the one column of some rows."""
+
+    def __init__(self, rows: Rows) -> None:
+        self.rows = rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, item: Any) -> Any:
+        if isinstance(item, slice):
+            return _Bytes(self.rows[item])
+        return next(iter(self.rows[item].values()))
+
+    def __iter__(self) -> Iterator[Any]:
+        return (value for row in self.rows for value in row.values())
+
+
+def rows_at_once(table: pa.Table, *, most: int, held_bytes: int = 64 << 20) -> int:
+    """How many rows of a table hold about so many bytes, from 1 to `most`."""
+    usual = max(1, table.nbytes // max(1, table.num_rows))
+    return int(max(1, min(most, held_bytes // usual)))
 
 
 def check_column(dataset: Dataset, name: str) -> None:

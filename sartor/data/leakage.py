@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 
 from sartor import leaves
-from sartor.data import doubt
+from sartor.data import doubt, near
 from sartor.data.cells import are_dates, instant
 from sartor.data.dataset import PARTS, Dataset, Finding, Rows, Severity, numbered, shortened
 from sartor.data.schema import speaks_for_itself
@@ -215,11 +215,9 @@ def _agreement(values: np.ndarray, codes: np.ndarray, rng: np.random.Generator) 
 def _likeness(dataset: Dataset, values: np.ndarray, rows: np.ndarray, rng: np.random.Generator) -> float:
     """How much more alike the inputs of two rows of one value are than those of two values; 0 if unsure or unknown."""
     inputs = dataset.schema.inputs
-    if len({column.kind for column in inputs}) != 1:
+    if not near.sketches(dataset):
         return 0.0
     leaf = leaves.load("modality", inputs[0].kind)
-    if not hasattr(leaf, "sketch"):
-        return 0.0
     order = rows[rng.permutation(len(rows))]
     order = order[np.argsort(values[order], kind="stable")]
     place = np.flatnonzero(values[order[1:]] == values[order[:-1]])
@@ -231,8 +229,7 @@ def _likeness(dataset: Dataset, values: np.ndarray, rows: np.ndarray, rng: np.ra
     names = [column.name for column in inputs]
     sketches, enough = [], []
     for side in (one, other, stranger):
-        texts = ["\n".join(str(value or "") for value in row.values()) for row in Rows(dataset.table, names, side)]
-        sketch, told = leaf.sketch(texts, 64)
+        sketch, told = leaf.sketch(near.wholes(leaf, Rows(dataset.table, names, side)), 64)
         sketches.append(sketch)
         enough.append(told)
     apart = enough[0] & enough[1] & enough[2] & (values[one] != values[stranger])
@@ -479,7 +476,7 @@ def _instants(dataset: Dataset, name: str) -> np.ndarray | None:
             return None
         stamps = column.cast(pa.timestamp("us"), safe=False).cast(pa.int64()).to_numpy().astype(np.float64) / 1e6
         return np.asarray(stamps)
-    values = column.cast(pa.large_string()).to_pylist()
+    values = as_text(column).to_pylist()
     sample = [value for value in values[:: max(1, len(values) // 200)] if value and value.strip()]
     if not sample:
         return None

@@ -12,20 +12,25 @@ from typing import Any
 import numpy as np
 
 from sartor import leaves
-from sartor.data.dataset import Dataset, Rows
+from sartor.data.dataset import Dataset, Rows, rows_at_once
 
 ALIKE = 0.8  # share of common pieces (Jaccard) from which on two inputs are nearly the same
 BANDS, BAND = 16, 4  # a pair at 0.8 shares a band with probability 0.9998
 ERRORS = 4  # standard errors of a sketch's likeness, by which a pair may look less alike than it is
 MOST_COMPARED = 50
+MOST_HELD = 4_096  # values, which may be pictures
+SKETCHED_ROWS = 2_048  # at once
 MOST_SEEN = 2_000_000  # pairs that are remembered as compared, so that memory stays bounded
 PARTNERS = 4  # that each member of a bucket is compared with, so that one huge bucket does not cost its square
 
 
 def sketches(dataset: Dataset) -> bool:
-    """Whether nearly the same inputs can be found: all are of one modality, and it sketches."""
-    kinds = {column.kind for column in dataset.schema.inputs}
-    return len(kinds) == 1 and hasattr(leaves.load("modality", next(iter(kinds))), "sketch")
+    """Whether nearly the same inputs can be found: all are of one modality, it sketches, and several of it can be taken as one."""
+    kinds = [column.kind for column in dataset.schema.inputs]
+    if len(set(kinds)) != 1:
+        return False
+    leaf = leaves.load("modality", kinds[0])
+    return hasattr(leaf, "sketch") and (len(kinds) == 1 or hasattr(leaf, "joined"))
 
 
 def groups(dataset: Dataset, rows: np.ndarray, keys: np.ndarray) -> list[np.ndarray]:
@@ -51,12 +56,14 @@ def groups(dataset: Dataset, rows: np.ndarray, keys: np.ndarray) -> list[np.ndar
         return place
 
     seen: set[tuple[int, int]] = set()
-    texts: dict[int, Any] = {}
+    held: dict[int, Any] = {}
 
     def value(place: int) -> Any:
-        if place not in texts:
-            texts[place] = _whole(values[place])
-        return texts[place]
+        if place not in held:
+            if len(held) >= MOST_HELD:
+                held.clear()
+            held[place] = _whole(leaf, values[place])
+        return held[place]
 
     for one, other in _proposed(sketched, enough):
         pair = (min(one, other), max(one, other))
@@ -85,28 +92,33 @@ def pairs(dataset: Dataset, rows: np.ndarray, others: np.ndarray) -> list[tuple[
     inputs = dataset.schema.inputs
     leaf = leaves.load("modality", inputs[0].kind)
     columns = [column.name for column in inputs]
-    there = [(int(other), _whole(row)) for other, row in zip(others, Rows(dataset.table, columns, others), strict=True)]
+    others = others[:MOST_COMPARED]
+    there = list(zip(others.tolist(), wholes(leaf, Rows(dataset.table, columns, others)), strict=True))
     found = []
     for number, row in zip(rows.tolist(), Rows(dataset.table, columns, rows), strict=True):
-        value = _whole(row)
-        twin = next((other for other, held in there[:MOST_COMPARED] if leaf.likeness(value, held) >= ALIKE), None)
+        value = _whole(leaf, row)
+        twin = next((other for other, held in there if leaf.likeness(value, held) >= ALIKE), None)
         if twin is not None:
             found.append((number, twin))
     return found
 
 
-def _whole(row: Mapping[str, Any]) -> Any:
-    """All inputs of a row as one value."""
+def wholes(leaf: Any, rows: Rows) -> list[Any]:
+    """All inputs of each row as one value of their modality."""
+    return [_whole(leaf, row) for row in rows]
+
+
+def _whole(leaf: Any, row: Mapping[str, Any]) -> Any:
     values = list(row.values())
-    return values[0] if len(values) == 1 else "\n".join(str(value or "") for value in values)
+    return values[0] if len(values) == 1 else leaf.joined(values)
 
 
-def _sketched(leaf: Any, values: Rows, size: int = 2048) -> tuple[np.ndarray, np.ndarray]:
+def _sketched(leaf: Any, values: Rows) -> tuple[np.ndarray, np.ndarray]:
     """(sketches [n, BANDS · BAND] uint32, which of them have pieces enough [n bool])."""
+    size = rows_at_once(values.table, most=SKETCHED_ROWS)
     found, enough = [], []
     for begin in range(0, len(values), size):
-        piece = Rows(values.table, values.columns, values.numbers[begin : begin + size])
-        sketch, told = leaf.sketch([_whole(row) for row in piece], BANDS * BAND)
+        sketch, told = leaf.sketch(wholes(leaf, values[begin : begin + size]), BANDS * BAND)
         found.append(sketch)
         enough.append(told)
     return np.concatenate(found), np.concatenate(enough)

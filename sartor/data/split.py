@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from sartor import leaves
 from sartor.bounds import level_of_look
 from sartor.data import cells, near
-from sartor.data.dataset import Dataset, Finding, Splits
+from sartor.data.dataset import Dataset, Finding, Splits, as_text, rows_at_once
 from sartor.errors import InputError
 
 LEAST_ROWS = 10
@@ -162,7 +161,8 @@ def row_keys(dataset: Dataset) -> np.ndarray:
     numbers: dict[bytes, int] = {}
     keys = np.empty(len(dataset), dtype=np.int64)
     place = 0
-    for batch in dataset.table.select([column.name for column in inputs]).to_batches(max_chunksize=8192):
+    table = dataset.table.select([column.name for column in inputs])
+    for batch in table.to_batches(max_chunksize=rows_at_once(table, most=8192)):
         columns = [map(key, values.to_pylist()) for key, values in zip(key_of, batch.columns, strict=True)]
         for parts in zip(*columns, strict=True):
             text = "\0".join("" if part is None else str(part) for part in parts)
@@ -186,7 +186,7 @@ def _units(dataset: Dataset, keys: np.ndarray, group: str | None, alike: Sequenc
     count = int(by_key.max(initial=-1)) + 1
     links = [(by_key[rows[:-1]], by_key[rows[1:]]) for rows in alike]
     if group is not None:
-        values = dataset.table.column(group).cast(pa.large_string()).to_pylist()
+        values = as_text(dataset.table.column(group)).to_pylist()
         numbers: dict[str | None, int] = {}
         by_group = np.array([numbers.setdefault(value, len(numbers)) for value in values], dtype=np.int64)
         links.append((by_key, count + by_group))
@@ -210,7 +210,7 @@ def _codes(dataset: Dataset, target: str, task: str) -> np.ndarray:
         if len(known) > 0.5 * len(numbers):
             edges = np.quantile(known, np.arange(0.1, 1.0, 0.1))
             return np.asarray(np.searchsorted(edges, np.nan_to_num(numbers)), dtype=np.int64)
-    values = column.cast(pa.large_string()).to_pylist()
+    values = as_text(column).to_pylist()
     names = sorted({str(value).strip() for value in values})  # so that a number does not hang on the order of rows
     number = {name: i for i, name in enumerate(names)}
     return np.array([number[str(value).strip()] for value in values], dtype=np.int64)

@@ -16,10 +16,15 @@ from sartor.data.dataset import Finding
 class Modality(Protocol):
     """One kind of column.
 
-    A leaf may also have `sketch(values, size) -> (MinHash signatures [n, size] uint32, enough [n bool])` with
-    `likeness(one, other) -> 0 to 1`, from which near-duplicates are found, `rarity(values) -> (share of its pieces that no other value has [n],
-    pieces [n])`, from which outliers are, `features(values, seen) -> sparse or dense [n, width]`, by which labels are doubted and parts compared, `flaws(column, values, rows) -> list[Finding]`, an audit of every value where `audit` sees a sample, `part_text(value, begin, end)`, what one of its `parts` is called where it is not text, `picture(value) -> data URL` of a small picture that
-    stands for it in the report, and `mend(value) -> (value, what was done)`, which takes out of a value what is surely wrong in it.
+    A leaf may also have
+    `sketch(values, size) -> (MinHash signatures [n, size] uint32, enough [n bool])` with `likeness(one, other) -> 0 to 1`, from which
+    near-duplicates are found, and `joined(values)`, several values of a row as one, where that makes sense;
+    `rarity(values) -> (share of its pieces that no other value has [n], pieces [n])`, from which outliers are found;
+    `features(values, seen) -> sparse or dense [n, width]`, by which labels are doubted and parts compared;
+    `flaws(column, values, rows) -> list[Finding]`, an audit of every value where `audit` sees a sample;
+    `part_text(value, begin, end)`, what one of its `parts` is called where it is not text;
+    `picture(value) -> data URL` of a small picture that stands for it in the report;
+    `mend(value) -> (value, what was done)`, which takes out of a value what is surely wrong in it.
     A kind that is TABULAR is one of the cells of a table: it may be empty, and is an input only where nothing else is or it is asked for.
     """
 

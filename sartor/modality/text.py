@@ -394,6 +394,11 @@ def sketch(values: Sequence[Any], size: int) -> tuple[np.ndarray, np.ndarray]:
     return found, enough
 
 
+def joined(values: Sequence[Any]) -> str:
+    """Several texts of one row as one."""
+    return "\n".join(str(value or "") for value in values)
+
+
 def likeness(one: Any, other: Any) -> float:
     """The share of common shingles of two texts (Jaccard), from 0 to 1."""
     dense = _dense(str(one)) or _dense(str(other))

@@ -50,7 +50,9 @@ BODIES = [name for kind, name in EVERY if kind == "backbone"]
 @pytest.mark.parametrize("name", BODIES)
 def test_a_body_brings_what_its_way_of_training_asks_for(name):
     leaf = leaves.load("backbone", name)
-    wanted = {"gradient": ("resolve_options", "flops", "processor"), "fit": ("fit",), "fused": ("processor",)}[leaf.TRAINS]
+    wanted = {"gradient": ("resolve_options", "flops", "processor"), "fit": ("fit",), "fused": ("processor",)}[
+        leaf.TRAINS
+    ]
     assert all(callable(getattr(leaf, function, None)) for function in wanted), wanted
     assert isinstance(leaf.TAKES, tuple)
     assert all(card.leaf == name and card.licence for card in leaf.cards())

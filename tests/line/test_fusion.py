@@ -22,7 +22,11 @@ def offers(count: int, seed: int) -> list[dict[str, str]]:
     for number in range(count):
         bought = rng.choice(["yes", "no"])
         price, colour = rng.uniform(1, 100), rng.choice(["red", "blue", "green"])
-        title = f"{number} lamp {rng.choice(WORDS[bought])}" if number % 2 else f"{number} lamp {rng.choice(['plain', 'usual'])}"
+        title = (
+            f"{number} lamp {rng.choice(WORDS[bought])}"
+            if number % 2
+            else f"{number} lamp {rng.choice(['plain', 'usual'])}"
+        )
         if not number % 2:
             cheap = bought == "yes"
             price = rng.uniform(1, 45) if cheap != (colour == "red") else rng.uniform(55, 100)
@@ -62,7 +66,9 @@ def test_the_fusion_knows_what_no_single_input_tells(built):
 def test_any_input_may_be_missing_but_not_all(built):
     predictor = predict.load(built)
     told = {"title": "7 lamp broken", "price": 10.0, "colour": "blue"}
-    (whole, of_title, of_cells) = predictor.predict([told, {"title": "7 lamp broken"}, {"price": 10.0, "colour": "blue"}])
+    (whole, of_title, of_cells) = predictor.predict(
+        [told, {"title": "7 lamp broken"}, {"price": 10.0, "colour": "blue"}]
+    )
     assert of_title["label"] == "no"
     assert of_cells["label"] == "yes"
     assert set(whole["probabilities"]) == {"yes", "no"}

@@ -83,7 +83,8 @@ def test_a_column_cannot_be_both() -> None:
 
 def test_asking_for_lists_as_input_says_what_can_be_learned_from() -> None:
     made = table(text=TEXTS, label=INTENTS).append_column(
-        pa.field("tags", pa.large_string(), metadata={b"sartor.holds": b"json"}), [pa.array(['["a"]'] * 40, pa.large_string())]
+        pa.field("tags", pa.large_string(), metadata={b"sartor.holds": b"json"}),
+        [pa.array(['["a"]'] * 40, pa.large_string())],
     )
     with pytest.raises(InputError, match=r"'tags'.*Inputs can be: .*text") as caught:
         infer(made, input=["text", "tags"])
@@ -93,7 +94,11 @@ def test_asking_for_lists_as_input_says_what_can_be_learned_from() -> None:
 def test_cells_of_a_table_are_inputs_where_they_are_asked_for_beside_a_text() -> None:
     made = table(text=TEXTS, age=list(range(40)), team=["red", "blue"] * 20, label=INTENTS)
     schema, _ = infer(made, input=["text", "age", "team"], target="label")
-    assert {column.name: column.kind for column in schema.inputs} == {"text": "text", "age": "number", "team": "category"}
+    assert {column.name: column.kind for column in schema.inputs} == {
+        "text": "text",
+        "age": "number",
+        "team": "category",
+    }
 
 
 def test_short_words_are_text_when_they_are_asked_for_or_alone() -> None:
@@ -110,7 +115,11 @@ def test_where_nothing_is_read_the_cells_of_a_table_are_the_inputs() -> None:
     made = table(id=list(range(40)), age=age, team=INTENTS, urgent=["yes", "no"] * 20, day=day, same=["x"] * 40)
     assert code_of(made) == "schema.ambiguous-target"
     schema, _ = infer(made, target="team")
-    assert {column.name: column.kind for column in schema.inputs} == {"age": "number", "urgent": "category", "day": "date"}
+    assert {column.name: column.kind for column in schema.inputs} == {
+        "age": "number",
+        "urgent": "category",
+        "day": "date",
+    }
     told = "\n".join(schema.reasons)
     assert "'id' is not used: nearly every row has its own value" in told
     assert "'same' is not used: it is the same in every row" in told

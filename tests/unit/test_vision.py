@@ -65,7 +65,8 @@ def test_a_checkpoint_of_every_family_gives_the_features_that_transformers_gives
     from transformers import AutoModel
 
     side = 28 if family == "dinov2" else 64 if family == "mobilenet_v2" else 32
-    source = checkpoint(family, tmp_path / family, size={"height": side, "width": side})
+    square = {"height": side, "width": side}
+    source = checkpoint(family, tmp_path / family, size=square, crop_size=square)
     out = tmp_path / "out"
     out.mkdir()
     meta = vision.start(str(source), out, columns=["photo"], inputs=[], seed=0)
@@ -104,7 +105,9 @@ def test_pictures_are_prepared_as_transformers_prepares_them(name, tmp_path):
     from PIL import Image
     from transformers import CLIPImageProcessor, ViTImageProcessor
 
-    told = {"do_resize": True, "do_rescale": True, "do_normalize": True} | PREPARED[name]
+    maker = CLIPImageProcessor if "do_center_crop" in PREPARED[name] else ViTImageProcessor
+    told = {"do_resize": True, "do_rescale": True, "do_normalize": True, "image_processor_type": maker.__name__}
+    told |= PREPARED[name]
     source = checkpoint("vit", tmp_path / "vit", **told)
     out = tmp_path / "out"
     out.mkdir()
@@ -112,7 +115,7 @@ def test_pictures_are_prepared_as_transformers_prepares_them(name, tmp_path):
     ours = vision.processor(out, vision.start(str(source), out, columns=["photo"], inputs=[], seed=0))(rows)[
         "pixel_values"
     ]
-    made = (CLIPImageProcessor if told.get("do_center_crop") else ViTImageProcessor)(**told)
+    made = maker(**told)
     given = [Image.open(io.BytesIO(row["photo"])).convert("RGB") for row in rows]
     theirs = np.asarray(made(given, return_tensors="np")["pixel_values"])
     assert ours.shape == theirs.shape
@@ -127,3 +130,36 @@ def test_another_familys_checkpoint_is_refused_by_name(tmp_path):
     with pytest.raises(InputError, match="'bert'") as caught:
         vision.start(str(tmp_path), tmp_path / "out", columns=["photo"], inputs=[], seed=0)
     assert caught.value.code == "backbone.family"
+
+
+def test_a_pooler_without_weights_is_left_out_instead_of_drawn_at_random(tmp_path):
+    torch = pytest.importorskip("torch")
+    from transformers import AutoConfig, ViTModel
+
+    torch.manual_seed(0)
+    whole = ViTModel(AutoConfig.for_model("vit", **FAMILIES["vit"]), add_pooling_layer=False).eval()
+    whole.save_pretrained(tmp_path / "vit")
+    out = tmp_path / "out"
+    out.mkdir()
+    meta = vision.start(str(tmp_path / "vit"), out, columns=["photo"], inputs=[], seed=0)
+    spec = {"classes": ["a", "b"], "counts": [1, 1]}
+    head = {"target": "label", "task": "classify", "output": "output_0", "spec": spec}
+    (out / "bundle.json").write_text(json.dumps({"backbone": meta, "heads": [head]}))
+    batch = torch.from_numpy(vision.processor(out, meta)(pictures(3))["pixel_values"])
+    with torch.inference_mode():
+        found = models.load(out).eval().body(batch)
+        told = whole(pixel_values=batch).last_hidden_state[:, 0]
+    assert torch.allclose(found, told, atol=1e-5)
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(tmp_path):
+    pytest.importorskip("torch")
+    from safetensors.torch import load_file, save_file
+
+    source = checkpoint("vit", tmp_path / "vit")
+    weights = load_file(source / "model.safetensors")
+    weights.pop(next(name for name in weights if "layer" in name))
+    save_file(weights, source / "model.safetensors", metadata={"format": "pt"})
+    meta = vision.start(str(source), tmp_path / "out", columns=["photo"], inputs=[], seed=0)
+    with pytest.raises(InputError, match="lacks 1 tensors of a vit"):
+        vision.base_weights(meta)
