@@ -496,7 +496,7 @@ def _bodies(needs: Needs, profile: Profile, task: str) -> list[Body]:
                 why = f"{card.note} It is {card.source}.".strip()
             elif needs.backbone == "auto" and "*" in card.languages:
                 why = f"{card.note} It comes from {card.source}." if module.PRETRAINED else card.note
-            elif needs.backbone == "auto" and known >= 0.5:
+            elif needs.backbone == "auto" and card.languages and known >= 0.5:
                 why = f"{card.name} knows the language of {known:.0%} of the rows."
             else:
                 continue

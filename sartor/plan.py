@@ -12,7 +12,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sartor import checkpoint, leaves
+from sartor import leaves
 from sartor.errors import InputError, near
 
 

@@ -180,7 +180,7 @@ def fit(
     known = choose.targets >= 0 if "classes" in spec else np.isfinite(choose.targets)
     # scikit-learn puts columns of categories before the others, and numbers their names from 0 without a gap: so does `Table`.
     categories = [column.kind == "category" for column in reader.table.columns]
-    best: tuple[tuple[float, float], Any, dict[str, Any], float] | None = None
+    tried: list[tuple[tuple[float, float], Any, dict[str, Any]]] = []
     for number, (rate, most_leaves, rows, penalty) in enumerate(SETTINGS, start=1):
         model = grows(
             learning_rate=rate,
@@ -198,18 +198,17 @@ def fit(
         )
         model.fit(_nan(made), targets, X_val=_nan(valid[known]), y_val=choose.targets[known])
         score, log_loss, scale = choose.judge(_outputs(model, valid))
-        if best is None or (score, -log_loss) > best[0]:
-            chosen = {
-                "learning_rate": rate,
-                "leaves": most_leaves,
-                "trees": int(model.n_iter_),
-                "l2": penalty,
-                "scale": scale,
-            }
-            best = ((score, -log_loss), model, chosen, scale)
+        settings = {
+            "learning_rate": rate,
+            "leaves": most_leaves,
+            "trees": int(model.n_iter_),
+            "l2": penalty,
+            "scale": scale,
+        }
+        tried.append(((score, -log_loss), model, settings))
         choose.progress("grow", done=number, total=len(SETTINGS), unit="forests")
-    assert best is not None
-    _, model, chosen, scale = best
+    _, model, chosen = max(tried, key=lambda one: one[0])
+    scale = chosen["scale"]
     module, sized = _module(folder, model, scale)
     with torch.inference_mode():
         ours = module(torch.from_numpy(valid)).numpy()

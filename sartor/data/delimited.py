@@ -45,9 +45,9 @@ _MAGIC = {
     b"PAR1": "Parquet: name the file .parquet",
     b"\x1f\x8b": "gzip: name the file .gz",
     b"\xd0\xcf\x11\xe0": "an old Office document: save the sheet as CSV (UTF-8)",
-    b"\x89PNG": "an image, and only tables and texts can be read in this version",
-    b"\xff\xd8\xff": "an image, and only tables and texts can be read in this version",
-    b"GIF8": "an image, and only tables and texts can be read in this version",
+    b"\x89PNG": "an image: give a folder of images, in a folder for each class, or a table that names their files",
+    b"\xff\xd8\xff": "an image: give a folder of images, in a folder for each class, or a table that names their files",
+    b"GIF8": "an image: give a folder of images, in a folder for each class, or a table that names their files",
     b"%PDF": "a PDF: copy its table into a CSV (UTF-8)",
     **dict.fromkeys(
         (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),

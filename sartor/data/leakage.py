@@ -17,7 +17,7 @@ import pyarrow as pa
 from sartor import leaves
 from sartor.data import doubt, near
 from sartor.data.cells import are_dates, instant
-from sartor.data.dataset import PARTS, Dataset, Finding, Rows, Severity, numbered, shortened
+from sartor.data.dataset import PARTS, Dataset, Finding, Rows, Severity, as_text, numbered, shortened
 from sartor.data.schema import speaks_for_itself
 from sartor.data.split import row_keys
 
