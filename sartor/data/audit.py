@@ -645,7 +645,12 @@ def _by_modality(dataset: Dataset, column: Column, rng: np.random.Generator) -> 
         ]
     if hasattr(leaf, "flaws"):
         every = Rows(dataset.table, [column.name], np.arange(len(dataset)))
-        found += leaf.flaws(column.name, (value for row in every for value in row.values()), range(len(dataset)))
+        flaws = leaf.flaws(column.name, (value for row in every for value in row.values()), range(len(dataset)))
+        for item in flaws:
+            called = _called(dataset, column.name, item.rows[0]) if item.rows else ""
+            found.append(
+                replace(item, message=f"{item.message} Row {item.rows[0] + 1:,} is {called}.") if called else item
+            )
     return found
 
 
@@ -672,10 +677,17 @@ def _show(dataset: Dataset, row: int) -> str:
         0
     ].items():
         if isinstance(value, bytes):
+            told += [called] if (called := _called(dataset, name, row)) else []
             continue
         shown = shortened(personal.mask(value) if isinstance(value, str) else value, 30 if name in cells else 80)
         told.append(f"{name} {shown}" if name in cells else f"“{shown}”")
     return " / ".join(told[:MOST_CELLS]) + (", …" if len(told) > MOST_CELLS else "") or "what it holds"
+
+
+def _called(dataset: Dataset, column: str, row: int) -> str:
+    """What the file of a row of media is called; nothing where that is not known."""
+    names = dataset.names.get(column)
+    return shortened(names[row] or "", 80) if names else ""
 
 
 def _list(names: Iterable[str], most: int = 6) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -64,7 +64,8 @@ class Dataset:
     """Rows, their schema and where they came from.
 
     `table`: Arrow, memory-mapped where it came from disk. `part`: for each row the index in PARTS of the part it was given
-    in, or -1 where one file was given. `fingerprint`: sha256 over the rows' contents, column names and parts.
+    in, or -1 where one file was given. `fingerprint`: sha256 over the rows' contents, column names and parts. `names`: of columns
+    of media, what the file of each row is called, where it is known.
     """
 
     table: pa.Table
@@ -75,6 +76,7 @@ class Dataset:
     set_aside: tuple[SetAside, ...] = ()
     notes: tuple[str, ...] = ()  # how it was read: encoding, delimiter, header
     files: tuple[tuple[str, str], ...] = ()  # (part or "", file), in the order of the rows
+    names: Mapping[str, Sequence[str | None]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -134,6 +136,16 @@ class _Bytes(Sequence[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         return (value for row in self.rows for value in row.values())
+
+
+def without_bytes(dataset: Dataset, rows: np.ndarray) -> pa.Table:
+    """These rows with what the files of media are called in place of what they hold; nothing where that is not known."""
+    table = dataset.table.take(pa.array(rows))
+    for place, name in enumerate(table.column_names):
+        if pa.types.is_large_binary(table.schema.field(place).type):
+            names = dataset.names.get(name) or [None] * len(dataset)
+            table = table.set_column(place, name, pa.array([names[row] for row in rows.tolist()], pa.large_string()))
+    return table
 
 
 def rows_at_once(table: pa.Table, *, most: int, held_bytes: int = 64 << 20) -> int:

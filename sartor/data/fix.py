@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.csv
 
 from sartor import leaves
-from sartor.data.dataset import PARTS, Dataset, Finding
+from sartor.data.dataset import PARTS, Dataset, Finding, without_bytes
 from sartor.data.split import row_keys
 from sartor.errors import InputError
 
@@ -88,6 +88,7 @@ def clean(dataset: Dataset, findings: Sequence[Finding]) -> tuple[Dataset, list[
             **vars(dataset),
             "table": table.take(pa.array(kept)),
             "part": dataset.part[kept],
+            "names": {name: [names[row] for row in kept.tolist()] for name, names in dataset.names.items()},
         }
     )
     return made, [one for row in sorted(touched) for one in touched[row]]
@@ -118,6 +119,8 @@ def places(dataset: Dataset) -> np.ndarray:
 def write(dataset: Dataset, touches: Sequence[Touch], path: Path) -> list[Path]:
     """Writes the rows as CSV, a file for each given part beside `path`, and the touches as `….log.csv`. Returns the files.
 
+    Media stay where they are: in their column stands what their file is called, as in the table or seen from the folder that was read.
+
     Raises: InputError `export.exists` before anything is written.
     """
     named = dataset.given_parts
@@ -126,7 +129,7 @@ def write(dataset: Dataset, touches: Sequence[Touch], path: Path) -> list[Path]:
     refuse_existing([*parts, log])
     for file, name in parts.items():
         rows = dataset.rows_of(name) if name else np.arange(len(dataset))
-        pa.csv.write_csv(dataset.table.take(pa.array(rows)), file)
+        pa.csv.write_csv(without_bytes(dataset, rows), file)
     header = ["part", "row", "why", "column", "before", "after"]
     _write_for_people(log, header, ([getattr(one, name) for name in header] for one in touches))
     return [*parts, log]
@@ -136,6 +139,7 @@ def to_label(dataset: Dataset, findings: Sequence[Finding], *, target: str) -> l
     """Rows for a person to look at, each once, the most valuable first: {part, row, why, inputs…, target, suggested}."""
     place = places(dataset)
     labels = dataset.table.column(target)
+    shown = without_bytes(dataset, np.arange(len(dataset)))
     inputs = [column.name for column in dataset.schema.inputs]
     told: dict[int, dict[str, Any]] = {}
     for code, why in ASKED.items():
@@ -151,7 +155,7 @@ def to_label(dataset: Dataset, findings: Sequence[Finding], *, target: str) -> l
                         "part": PARTS[part] if part >= 0 else "",
                         "row": int(place[row]),
                         "why": why,
-                        **{name: dataset.table.column(name)[row].as_py() for name in inputs},
+                        **{name: shown.column(name)[row].as_py() for name in inputs},
                         target: labels[row].as_py(),
                         "suggested": suggested,
                     },

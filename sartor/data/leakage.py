@@ -298,7 +298,7 @@ def _drifted(drift: dict[str, Any]) -> str:
     if "labels" in drift:
         told.append(f"labels change with time (Cramér's V {drift['labels']['effect']:.2f})")
     if "inputs" in drift:
-        told.append(f"the first and the last fifth are told apart by their texts (AUC {drift['inputs']['auc']:.2f})")
+        told.append(f"the first and the last fifth are told apart by their inputs (AUC {drift['inputs']['auc']:.2f})")
     return f": {' and '.join(told)}" if told else ""
 
 
@@ -344,7 +344,7 @@ def _shift(scene: _Scene) -> list[Finding]:
     if inputs and inputs["low"] >= LEAST_AUC:
         details["inputs"] = inputs
         told.append(
-            f"a model tells their texts apart with an AUC of {inputs['auc']:.2f} (at least {inputs['low']:.2f}; 0.5 is chance)"
+            f"a model tells their inputs apart with an AUC of {inputs['auc']:.2f} (at least {inputs['low']:.2f}; 0.5 is chance)"
         )
         strong |= inputs["low"] >= STRONG_AUC
     for column, languages in _languages(dataset, train, test, scene.rng).items():

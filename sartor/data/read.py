@@ -45,6 +45,7 @@ class _Rows:
     set_aside: tuple[SetAside, ...]
     notes: tuple[str, ...]
     missing: tuple[tuple[str, str], ...]  # (file, column that it lacks)
+    names: Mapping[str, Sequence[str | None]]  # of columns of media, what the file of each row is called
 
 
 def read(
@@ -80,6 +81,7 @@ def read(
         set_aside=rows.set_aside,
         notes=rows.notes,
         files=tuple((piece.part or "", name_of(piece)) for piece in pieces),
+        names=rows.names,
     )
 
 
@@ -148,6 +150,9 @@ def _read(pieces: Sequence[Piece], spill: Path | None, roles: Roles) -> _Rows:
     notes: list[str] = []
     missing: list[tuple[str, str]] = []
     runs: list[tuple[str | None, int]] = []
+    names: dict[str, list[str | None]] = {
+        name: [] for name, kind in zip(columns, types, strict=True) if pa.types.is_large_binary(kind)
+    }
     for table in tables:
         places = _places(table, tables, columns, roles)
         if table.part != "unlabelled":
@@ -158,7 +163,11 @@ def _read(pieces: Sequence[Piece], spill: Path | None, roles: Roles) -> _Rows:
             if isinstance(batch, SetAside):
                 set_aside.append(batch)
             else:
-                count += sink.write(batch.arrays, places)
+                more = sink.write(batch.arrays, places)
+                count += more
+                for name, place in zip(columns, places, strict=True):
+                    if name in names:
+                        names[name] += batch.names.get(-1 if place is None else place) or [None] * more
         bad = len(set_aside) - before
         if bad > count:
             first = set_aside[before]
@@ -180,7 +189,7 @@ def _read(pieces: Sequence[Piece], spill: Path | None, roles: Roles) -> _Rows:
             + (f"; columns not used because other parts lack them: {', '.join(extra)}" if extra else "")
         )
     nested = {name for table in tables for name in table.nested}
-    return _Rows(sink.table(nested), tuple(runs), tuple(set_aside), tuple(notes), tuple(missing))
+    return _Rows(sink.table(nested), tuple(runs), tuple(set_aside), tuple(notes), tuple(missing), names)
 
 
 # Putting the parts together.
@@ -418,6 +427,7 @@ def _kept(pieces: Sequence[Piece], cache: Path, asked: tuple[Any, ...], roles: R
             "set_aside": [asdict(item) for item in rows.set_aside],
             "notes": rows.notes,
             "missing": rows.missing,
+            "names": rows.names,
         }
         (spill / "told").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
         os.replace(spill / "told", arrow.with_suffix(".json"))
@@ -437,6 +447,7 @@ def _load(arrow: Path) -> _Rows | None:
             set_aside=tuple(SetAside(**item) for item in told["set_aside"]),
             notes=tuple(told["notes"]),
             missing=tuple((file, column) for file, column in told["missing"]),
+            names=told["names"],
         )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowInvalid):
         return None

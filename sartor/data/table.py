@@ -11,7 +11,7 @@ import json
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from os.path import commonpath
 from pathlib import PurePosixPath
@@ -41,10 +41,14 @@ _NAME_IT = "If it is one, name it for what it holds, such as .csv."
 
 @dataclass(frozen=True)
 class Batch:
-    """Some rows. arrays: one per column. lines: where each row begins in its file, from 1; in Parquet, its number."""
+    """Some rows. arrays: one per column. lines: where each row begins in its file, from 1; in Parquet, its number.
+
+    names: of the columns of media by place, what the file of each row is called.
+    """
 
     arrays: list[pa.Array]
     lines: Sequence[int]
+    names: Mapping[int, Sequence[str | None]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -267,14 +271,14 @@ def _open_parquet(file: File, piece: Piece) -> Table:
     }
     names = {name: told for name, told in names.items() if pa.types.is_integer(schema.field(name).type)}
     kept: dict[str, pa.DataType] = {}
-    for field in schema:
-        kind = pa.large_string() if field.name in names else _plain(field.type)
-        if _is_binary(field.type):
-            kind = _binary_type(parquet, field.name)
-        elif _is_hub_media(field.type):
+    for column in schema:
+        kind = pa.large_string() if column.name in names else _plain(column.type)
+        if _is_binary(column.type):
+            kind = _binary_type(parquet, column.name)
+        elif _is_hub_media(column.type):
             kind = pa.large_binary()
-        if kind is not None and field.name != "__index_level_0__":  # pandas writes its row numbers under that name
-            kept[field.name] = kind
+        if kind is not None and column.name != "__index_level_0__":  # pandas writes its row numbers under that name
+            kept[column.name] = kind
     dropped = [name for name in schema.names if name not in kept]
     binary = {name for name, kind in kept.items() if pa.types.is_large_binary(kind)}
     nested = tuple(name for name in kept if name not in binary and pa.types.is_nested(schema.field(name).type))
@@ -417,14 +421,15 @@ def _open_media(piece: Piece) -> Table:
     """One row per file: its bytes as they are, and the folder that it lies in where that is a class."""
     classes = len({label for label in piece.labels if label is not None})
 
-    def batch(held: list[bytes], labels: list[str | None]) -> Batch:
+    def batch(held: list[bytes], labels: list[str | None], names: list[str]) -> Batch:
         arrays = [pa.array(held, pa.large_binary()), pa.array(labels, pa.large_string())]
-        return Batch(arrays if classes else arrays[:1], [1] * len(held))
+        return Batch(arrays if classes else arrays[:1], [1] * len(held), {0: names})
 
     def batches() -> Iterator[Batch | SetAside]:
         yield from (SetAside(file.name, 1, why) for file, why in piece.strays)
         held: list[bytes] = []
         labels: list[str | None] = []
+        names: list[str] = []
         size = 0
         for file, label in zip(piece.files, piece.labels, strict=True):
             data = _bytes_of(file)
@@ -433,12 +438,13 @@ def _open_media(piece: Piece) -> Table:
                 continue
             held.append(data)
             labels.append(label)
+            names.append(file.inner)
             size += len(data)
             if len(held) >= BATCH_ROWS or size >= BATCH_BYTES:
-                yield batch(held, labels)
-                held, labels, size = [], [], 0
+                yield batch(held, labels, names)
+                held, labels, names, size = [], [], [], 0
         if held:
-            yield batch(held, labels)
+            yield batch(held, labels, names)
 
     columns = (piece.kind, "label") if classes else (piece.kind,)
     types = (pa.large_binary(), pa.large_string())[: len(columns)]
@@ -564,6 +570,7 @@ def _filled(
     """The rows of a batch with bytes for names, in batches of about BATCH_BYTES. read: the bytes of a name, or what is wrong with it."""
     kept: list[int] = []
     held: list[list[bytes | None]] = []
+    called: list[tuple[str | None, ...]] = []
     size = 0
 
     def filled() -> Batch:
@@ -571,7 +578,8 @@ def _filled(
         media = {place: pa.array(column, pa.large_binary()) for place, column in columns}
         rows = pa.array(kept)
         arrays = [media[i] if i in media else array.take(rows) for i, array in enumerate(batch.arrays)]
-        return Batch(arrays, [batch.lines[row] for row in kept])
+        named = dict(zip(kinds, zip(*called, strict=True), strict=True))
+        return Batch(arrays, [batch.lines[row] for row in kept], named)
 
     for row, names in enumerate(_cells(batch, kinds)):
         data: list[bytes | None] = []
@@ -584,10 +592,11 @@ def _filled(
         else:
             kept.append(row)
             held.append(data)
+            called.append(names)
             size += sum(len(item) for item in data if item is not None)
         if size >= BATCH_BYTES:
             yield filled()
-            kept, held, size = [], [], 0
+            kept, held, called, size = [], [], [], 0
     if kept:
         yield filled()
 

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from sartor.data import audit, fix
 from sartor.data import source as sources
 from sartor.data import table as tables
 from sartor.data.dataset import Dataset, numbered, texts_of
@@ -400,3 +401,30 @@ def test_an_archive_is_opened_once_for_all_rows(write: Callable[..., Path], monk
     monkeypatch.setattr(sources, "_archive", lambda path: opened.append(path) or archive(path))
     read(folder / "rows.csv")
     assert len(opened) == 1
+
+
+def test_rows_know_what_their_files_are_called_and_what_is_written_names_them(tmp_path):
+    rng = np.random.default_rng(0)
+
+    def detailed() -> bytes:
+        return b"P6\n24 24\n255\n" + rng.integers(0, 255, 24 * 24 * 3, dtype=np.uint8).tobytes()
+
+    root = tmp_path / "pictures"
+    for label in CLASSES:
+        (root / label).mkdir(parents=True)
+        for number in range(6):
+            (root / label / f"{number}.ppm").write_bytes(detailed())
+    (root / "dog" / "again.ppm").write_bytes((root / "dog" / "2.ppm").read_bytes())
+    dataset = read(root, cache=tmp_path / "cache")
+    assert read(root, cache=tmp_path / "cache").names == dataset.names
+    assert sorted(dataset.names["image"])[:2] == ["cat/0.ppm", "cat/1.ppm"]
+    findings = audit.audit(dataset, target="label", task="classify")
+    repeated = next(finding for finding in findings if finding.code == "audit.duplicate")
+    assert "dog/again.ppm" in repeated.message
+    cleaned, touches = fix.clean(dataset, findings)
+    assert len(touches) == 1
+    fix.write(cleaned, touches, root / "clean.csv")
+    again = read(root / "clean.csv")
+    assert len(again) == 12
+    assert sorted(again.names["image"]) == sorted(cleaned.names["image"])
+    assert again.table.column("image").to_pylist() == cleaned.table.column("image").to_pylist()
