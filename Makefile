@@ -22,8 +22,10 @@ test: install  ## everything that must hold
 # Benchmarks resume where they stopped and write docs/benchmarks.md; DATA is the folder of the data sets.
 DATA ?= ../shared/data
 
-bench-quality: install  ## needs on six real data sets, met by their bounds; and what cannot be met
+bench-quality: install  ## needs on real texts, pictures, recordings and tables, met by their bounds; what cannot be met; that what is served is what was trained
 	$(BIN)/python -m bench.quality --data $(DATA)
+	$(BIN)/python -m bench.modalities --data $(DATA)
+	$(BIN)/python -m bench.parity $(filter-out bench/out/modalities/state-% bench/out/modalities/data,$(wildcard bench/out/modalities/*))
 
 bench-training: install  ## fine-tuning rows/s beside the Trainer of transformers, at its defaults and at its best
 	$(BIN)/pip install --quiet --constraint constraints.txt accelerate
@@ -60,6 +62,7 @@ bench-labels: install  ## planted wrong labels: their ranking beside cleanlab, a
 	$(PYTHON) -m venv .venv-cleanlab
 	.venv-cleanlab/bin/pip install --quiet "cleanlab==2.9.0"
 	$(BIN)/python -m bench.labels --data $(DATA) --cleanlab .venv-cleanlab/bin/python
+	$(BIN)/python -m bench.annotators --data $(DATA) --cleanlab .venv-cleanlab/bin/python
 
 lint: install
 	$(BIN)/ruff check .

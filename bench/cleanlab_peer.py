@@ -1,6 +1,6 @@
 """cleanlab at its best on the rows of one case. Runs under its own interpreter: `PYTHON bench/cleanlab_peer.py FOLDER`.
 
-FOLDER holds texts.json, given.npy, probabilities.npy and embeddings.npy; scores.npz and told.json are written beside them.
+FOLDER holds given.npy, probabilities.npy, and features.npy or texts.json with embeddings.npy; scores.npz and told.json are written beside them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import cleanlab
 import numpy as np
@@ -22,9 +23,8 @@ METHODS = ("self_confidence", "normalized_margin", "confidence_weighted_entropy"
 
 
 def main() -> None:
-    """Scores by every ranking on the probabilities that were given, and by CleanLearning on TF-IDF and on embeddings."""
+    """Scores by every ranking on the probabilities that were given, and by CleanLearning on the features."""
     folder = Path(sys.argv[1])
-    texts = json.loads((folder / "texts.json").read_text(encoding="utf-8"))
     given, probabilities = np.load(folder / "given.npy"), np.load(folder / "probabilities.npy")
     scores, seconds = {}, {}
     for method in METHODS:
@@ -35,16 +35,21 @@ def main() -> None:
             began = time.monotonic()
             scores[name] = get_label_quality_scores(given, probabilities, method=method, adjust_pred_probs=adjust)
             seconds[name] = time.monotonic() - began
-    began = time.monotonic()
-    # Character n-grams as well: without them a text in a script without spaces is one word.
-    reader = make_union(
-        TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
-        TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, min_df=2),
-    )
-    read = reader.fit_transform(texts)
-    took = time.monotonic() - began
+    learned: dict[str, tuple[Any, float]] = {}  # what is learned from, and the seconds before that
+    if (folder / "features.npy").is_file():
+        learned["features"] = (np.load(folder / "features.npy"), 0.0)
+    else:
+        began = time.monotonic()
+        # Character n-grams as well: without them a text in a script without spaces is one word.
+        reader = make_union(
+            TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True),
+            TfidfVectorizer(analyzer="char_wb", ngram_range=(1, 4), sublinear_tf=True, min_df=2),
+        )
+        read = reader.fit_transform(json.loads((folder / "texts.json").read_text(encoding="utf-8")))
+        learned["TF-IDF"] = (read, time.monotonic() - began)
+        learned["MiniLM"] = (np.load(folder / "embeddings.npy"), 0.0)
     # As its documentation does for text: a logistic regression in five folds.
-    for name, features, before in (("TF-IDF", read, took), ("MiniLM", np.load(folder / "embeddings.npy"), 0.0)):
+    for name, (features, before) in learned.items():
         began = time.monotonic()
         learner = CleanLearning(LogisticRegression(max_iter=400), seed=0)
         issues = learner.find_label_issues(features, given)
