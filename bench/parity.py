@@ -1,6 +1,6 @@
 """What is served against what was trained: the server's answers beside those of the weights in PyTorch, on real test rows.
 
-`python -m bench.parity BUNDLE …`, bundles that `bench.modalities` built. The graph in float is held to the weights; of one in eight bits the answers that
+`python -m bench.parity`: of the bundles that `bench.modalities` built, or of those that are named. The graph in float is held to the weights; of one in eight bits the answers that
 change are counted.
 """
 
@@ -40,10 +40,11 @@ COLUMNS = {
 def main() -> None:
     """Compares what has no row yet, and writes the table."""
     parser = argparse.ArgumentParser(prog="python -m bench.parity", description=__doc__.splitlines()[0])
-    parser.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE")
+    parser.add_argument("bundles", type=Path, nargs="*", metavar="BUNDLE")
     given = parser.parse_args()
+    built = sorted(path.parent for path in (record.OUT / "modalities").glob("*/report.json"))
     book = record.book("parity", __file__, *record.SERVER, columns=COLUMNS, short=False)
-    for bundle in given.bundles:
+    for bundle in given.bundles or built:
         name = bundle.resolve().name.rsplit("-", 1)[0]
         row = book.once(name, 0, lambda b=bundle, n=name: parity(b, n))  # type: ignore[misc]
         print(json.dumps(row["values"], ensure_ascii=False), flush=True)
