@@ -78,6 +78,7 @@ def audit(
     for column in dataset.schema.inputs:
         found += _by_modality(dataset, column, rng)
         found += _outliers(dataset, column, keys, usable)
+    found = [_with_files(dataset, finding) for finding in found]
     return sorted(found, key=lambda finding: (ORDER.index(finding.severity), finding.code))
 
 
@@ -682,6 +683,15 @@ def _show(dataset: Dataset, row: int) -> str:
         shown = shortened(personal.mask(value) if isinstance(value, str) else value, 30 if name in cells else 80)
         told.append(f"{name} {shown}" if name in cells else f"“{shown}”")
     return " / ".join(told[:MOST_CELLS]) + (", …" if len(told) > MOST_CELLS else "") or "what it holds"
+
+
+def _with_files(dataset: Dataset, finding: Finding) -> Finding:
+    """The finding with what the files of its rows are called, where they are media."""
+    media = [column.name for column in dataset.schema.inputs if dataset.names.get(column.name)]
+    if not media or not finding.rows:
+        return finding
+    files = [dataset.names[media[0]][row] for row in finding.rows[:MOST_ROWS]]
+    return replace(finding, details=finding.details | {"files": files}) if any(files) else finding
 
 
 def _called(dataset: Dataset, column: str, row: int) -> str:
