@@ -141,6 +141,37 @@ def bootstrap(
     return Bounds(percentile(-reach), percentile(reach))
 
 
+def with_failures(
+    stats: np.ndarray,
+    finish: Callable[[np.ndarray], np.ndarray],
+    *,
+    level: float = 0.95,
+    groups: np.ndarray | None = None,
+    seed: int = 0,
+) -> float | None:
+    """A lower bound of a mean over classes, from statistics [n, s] to which one failed example of each class was added.
+
+    The Bayesian bootstrap (Rubin 1981): under weights drawn evenly from the simplex the recall of one class, s right and f wrong, is
+    Beta(s, f + 1), whose quantile is the bound of Clopper and Pearson; a bootstrap of the examples alone never sees a class fail that was
+    answered rightly so far. groups: of the examples, an own one for each that was added.
+    """
+    if groups is not None:
+        _, group = np.unique(groups, return_inverse=True)
+        summed = np.zeros((int(group.max()) + 1, stats.shape[1]))
+        np.add.at(summed, group, stats)
+        stats = summed
+    number = len(stats)
+    rounds = max(ROUNDS, math.ceil(TAIL / (1 - level)))
+    rng = np.random.default_rng(seed)
+    piece = max(1, min(rounds, 4_000_000 // number))
+    found = []
+    for begin in range(0, rounds, piece):
+        weights = rng.standard_exponential((min(piece, rounds - begin), number))
+        found.append(finish((weights * (number / weights.sum(axis=1, keepdims=True))) @ stats))
+    replicates = np.concatenate(found)
+    return float(np.quantile(replicates, 1 - level)) if np.isfinite(replicates).all() else None
+
+
 def quantile(windows: Sequence[np.ndarray], *, q: float, level: float = 0.95) -> Bounds | None:
     """Bounds of the q-quantile of latencies, from windows that may be correlated inside.
 
@@ -229,17 +260,6 @@ def mean(samples: np.ndarray, *, level: float = 0.95) -> Bounds | None:
     )
     middle = float(np.mean(samples))
     return Bounds(middle - reach, middle + reach)
-
-
-def holm(p_values: Sequence[float], *, alpha: float = 0.05) -> list[bool]:
-    """Which hypotheses are rejected with the chance of any false rejection at most alpha (Holm 1979)."""
-    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
-    rejected = [False] * len(p_values)
-    for rank, i in enumerate(order):
-        if p_values[i] > alpha / (len(p_values) - rank):
-            break
-        rejected[i] = True
-    return rejected
 
 
 def rank_that_keeps(share: float, number: int, next_trials: int, *, risk: float) -> int:

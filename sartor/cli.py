@@ -232,7 +232,8 @@ def label(
 def predict(
     bundle: BundlePath,
     rows: Annotated[
-        list[str] | None, typer.Argument(help="A file of rows, or texts; standard input when left out.")
+        list[str] | None,
+        typer.Argument(help="A file of rows, texts, or pictures or recordings; standard input when left out."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -241,12 +242,14 @@ def predict(
     from sartor.predict import load
 
     predictor = load(bundle)
-    answers = predictor.predict(_rows(rows or []))
-    for answer in answers:
+    files = _media_files(predictor, rows or [])
+    answers = predictor.predict([_bytes_of(predictor, file) for file in files] if files else _rows(rows or []))
+    for place, answer in enumerate(answers):
+        named = f"\t{printable(files[place])}" if files else ""
         if as_json or "label" not in answer:
-            print(_json(answer))
+            print(_json(answer | {"file": files[place]} if files else answer))
         else:
-            print(f"{printable(str(answer['label']))}\t{answer['probability']:.4f}")
+            print(f"{printable(str(answer['label']))}\t{answer['probability']:.4f}{named}")
     failed = [(place, answer["error"]["message"]) for place, answer in enumerate(answers, start=1) if "error" in answer]
     if failed:
         row, why = failed[0]
@@ -259,7 +262,7 @@ def predict(
 @app.command()
 def explain(
     bundle: BundlePath,
-    text: Annotated[str, typer.Argument(help="One row: a text, or a JSON object of columns.")],
+    text: Annotated[str, typer.Argument(help="One row: a text, a picture or recording, or a JSON object of columns.")],
     as_json: Json = False,
 ) -> None:
     """Say which parts of one row the answer rests on, by leaving each out in turn."""
@@ -268,7 +271,9 @@ def explain(
     from sartor.predict import Predictor
 
     # What it would say is explained even where it would rather not say it.
-    found = explaining.explain(Predictor(bundles.load(bundle), heads={"abstain_below": 0.0}), _row(text))
+    predictor = Predictor(bundles.load(bundle), heads={"abstain_below": 0.0})
+    row = _bytes_of(predictor, text) if _media_files(predictor, [text]) else _row(text)
+    found = explaining.explain(predictor, row)
     if as_json:
         print(_json(found))
         return
@@ -549,6 +554,28 @@ def _rows(given: list[str]) -> list[Any]:
 
         return read.rows(given[0])
     return [_row(text) for text in given]
+
+
+def _media_files(predictor: Any, given: list[str]) -> list[str]:
+    """The files of pictures or recordings that are meant, where the model takes one of them: those that were named, or all in a folder."""
+    if not predictor.reads_files or len(predictor.inputs) != 1:
+        return []
+    from sartor.data.source import MEDIA_SUFFIXES
+
+    if len(given) == 1 and os.path.isdir(given[0]):
+        names = sorted(os.listdir(given[0]))
+        return [os.path.join(given[0], name) for name in names if Path(name.lower()).suffix in MEDIA_SUFFIXES]
+    tables = [text for text in given if _means_a_file(text)]
+    return given if given and not tables and all(map(os.path.isfile, given)) else []
+
+
+def _bytes_of(predictor: Any, file: str) -> dict[str, bytes]:
+    """A row of one picture or recording. What is larger than any that is read is not read whole."""
+    from sartor import leaves
+
+    [column] = predictor.inputs
+    with open(file, "rb") as stream:
+        return {column["name"]: stream.read(leaves.load("modality", column["kind"]).MAX_BYTES + 1)}
 
 
 def _means_a_file(text: str) -> bool:

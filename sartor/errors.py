@@ -34,6 +34,7 @@ MESSAGES: dict[str, str] = {
     "data.system": "{path} cannot be opened: {reason}. Check the path and its permissions.",
     "data.special": "{path} is {kind}, not a file or a folder. Copy what it gives into a file.",
     "data.link": "{path} is a link to {target}, which is not there. Mend the link, or give the file itself.",
+    "data.name": "The name of the folder {path} is not UTF-8, so it cannot be that of a class. Rename it.",
     "data.encoding": "The encoding of {path} cannot be told: {reason}. Save it as UTF-8.",
     "data.duplicate-column": "{path} has several columns called {names}. Give every column a name of its own.",
     "data.header-width": "The first line of {path} looks like a header of {names} names, but the rows have {cells} cells. Give every column a name.",
@@ -62,6 +63,7 @@ MESSAGES: dict[str, str] = {
     # splits
     "split.no-train": "The data has {found} but no part to train on. Give train, or one file from which the parts are made.",
     "split.too-few": "Only {count:,} rows with an input and a target are left for {part}; at least {least:,} are needed. Label more rows.",
+    "split.one-class": "All {count:,} training rows have {name!r} in column {target!r}, and a model needs two classes to tell apart. Give training rows of another class, or name another column with --target.",
     # labelling
     "label.too-few": "{count:,} different rows in {classes:,} classes have a label; at least {least:,} in two classes are needed before a model can say what it does not know. Label some at random first.",
     "label.no-part": "There are no rows to choose from. Give those without a label with --unlabelled, or as the part 'unlabelled' of a needs.yaml.",
@@ -73,6 +75,7 @@ MESSAGES: dict[str, str] = {
     "backbone.own-code": "The backbone {ref!r} brings code of its own ({key} in {file}), which is never run; without it the weights may mean something else. Choose a checkpoint of a supported family: {known}.",
     "weights.broken": "{path} is refused as safetensors: {why}. Fetch the file again, or write it anew with the package safetensors.",
     "backbone.family": "The backbone {ref!r} is of the family {family!r}, which is not supported. Supported: {known}.",
+    "backbone.inputs": "The backbone {ref!r} takes none of these inputs ({kinds}). Leave --backbone out, or name one that does.",
     "backbone.weights-changed": "The weights of the backbone {ref!r} have sha256 {found}, but {expected} was expected. Fetch them again.",
     "train.diverged": "The loss diverges: {loss} in epoch {epoch}, batch {batch}, far above where it began. Lower the learning rate, or look for broken rows.",
     "train.out-of-memory": "One row of a batch of {rows} does not fit the memory ({said}). Shorten the texts, or name a smaller backbone.",

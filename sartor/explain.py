@@ -24,20 +24,26 @@ def explain(predictor: Predictor, row: Any) -> dict[str, Any]:
     if isinstance(row, str) and len(predictor.inputs) == 1:
         row = {predictor.inputs[0]["name"]: row}
     prepared = predictor.prepare(row)
-    found, without = [], []
+    found: list[dict[str, Any]] = []
     for column in predictor.inputs:
         name = column["name"]
-        modality = leaves.load("modality", column["kind"])
-        for begin, end in modality.parts(prepared[name])[:MOST_PARTS]:
-            value = prepared[name]
+        modality, value = leaves.load("modality", column["kind"]), prepared[name]
+        for begin, end in modality.parts(value)[:MOST_PARTS]:
             text = modality.part_text(value, begin, end) if hasattr(modality, "part_text") else str(value[begin:end])
             found.append({"column": name, "begin": begin, "end": end, "text": text})
-            without.append(prepared | {name: modality.leave_out(value, begin, end)})
+    modalities = {column["name"]: leaves.load("modality", column["kind"]) for column in predictor.inputs}
+
+    def without(part: dict[str, Any]) -> dict[str, Any]:
+        name = part["column"]
+        return prepared | {name: modalities[name].leave_out(prepared[name], part["begin"], part["end"])}
+
     answer = predictor.answer([prepared])[0]
     task = leaves.load("task", predictor.heads[0]["task"])
     before = _support(task, answer, answer)
-    for begin in range(0, len(without), 32):
-        for part, other in zip(found[begin:], predictor.answer(without[begin : begin + 32]), strict=False):
+    size = 4 if predictor.reads_files else 32  # pictures and recordings may be large
+    for first in range(0, len(found), size):
+        parts = found[first : first + size]
+        for part, other in zip(parts, predictor.answer([without(part) for part in parts]), strict=True):
             part["weight"] = round(before - _support(task, answer, other), 6)
     return {"answer": answer, "parts": found}
 

@@ -27,6 +27,7 @@ from sartor.bundle import Bundle
 from sartor.child import Stop
 from sartor.data import store
 from sartor.data.dataset import Dataset, Examples, Rows, Splits
+from sartor.data.split import answerable
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 from sartor.plan import Move, Plan, keys
@@ -64,17 +65,12 @@ class Context:
         return self._examples[split]
 
     def _of_inputs(self, made: Examples) -> Examples:
-        """With the inputs that this plan is about; where these are some of all, the examples that have one of them."""
+        """With the inputs that this plan is about; where these are some of all, the examples that can be answered by them."""
         columns = [column["name"] for column in self.inputs]
         if not isinstance(made.inputs, Rows) or tuple(columns) == made.inputs.columns:
             return made
         rows = Rows(self.dataset.table, columns, made.inputs.numbers)
-        made = replace(made, inputs=rows)
-        there = np.zeros(len(made), dtype=bool)
-        for column in self.inputs:
-            key = leaves.load("modality", column["kind"]).key
-            there |= np.array([key(value) is not None for value in rows.column(column["name"])])
-        return made[np.flatnonzero(there)]
+        return replace(made, inputs=rows)[np.flatnonzero(answerable(rows, self.inputs))]
 
     def note(self, **facts: Any) -> None:
         """Facts about the step for the journal and the report."""
@@ -97,21 +93,28 @@ def follow(
 ) -> Bundle:
     """The bundle that a plan makes.
 
-    data: the folder of `sartor.data.store`. cache: bundles by key, and the checkpoints of unfinished steps.
+    data: the folder of `sartor.data.store`. cache: bundles by key, and the checkpoints of unfinished steps. timeout_s: of everything, the plans
+    that its steps take included.
     Raises: InputError `plan.forms`; SartorError `plan.step-failed` when the child ended without its bundle.
     """
     plan.check()
+    began = time.monotonic()
+
+    def left_s() -> float | None:
+        return None if timeout_s is None else max(0.0, timeout_s - (time.monotonic() - began))
+
     names = keys(plan, made_of=made_of)
     done = 0
-    members = [
-        [str(path) for path in _members(move, data, cache, made_of, threads, events, timeout_s)] for move in plan.moves
-    ]
     for number, name in enumerate(names, start=1):
         if bundles.whole(cache / name):
             done = number
     if done == len(names):
         events(event("step", plan=plan.name, step=plan.moves[-1].step, status="cached"))
         return bundles.load(cache / names[-1])
+    members = [
+        [str(path) for path in _members(move, data, cache, made_of, threads, events, left_s)] if place >= done else []
+        for place, move in enumerate(plan.moves)
+    ]
     job = {
         "plan": plan.as_dict(),
         "keys": names,
@@ -126,14 +129,13 @@ def follow(
     }
     cache.mkdir(parents=True, exist_ok=True)
     bundles.sweep(cache)
-    began, rest, pieces = time.monotonic(), timeout_s, 1
+    pieces = 1
     for attempt in range(1, MOST_ATTEMPTS + 1):
-        code, last = _run_child(job | {"pieces": pieces}, cache, events, rest)
-        rest = None if timeout_s is None else timeout_s - (time.monotonic() - began)
-        if code >= 0 or attempt == MOST_ATTEMPTS or (rest is not None and rest <= 0):
+        code, last = _run_child(job | {"pieces": pieces}, cache, events, left_s())
+        if code >= 0 or attempt == MOST_ATTEMPTS or left_s() == 0:
             break
         # Killed from outside, by the kernel for its memory perhaps: once more, from its last checkpoint, with smaller batches that have
-        # the same gradient.
+        # the same gradient, but for batch norm.
         pieces *= 2
         message = f"{plan.name}: {_why(code, cache)}; once more, each batch in {pieces} pieces"
         events(event("log", level="error", code="plan.step-failed", message=message))
@@ -150,9 +152,12 @@ def _members(
     made_of: dict[str, Any],
     threads: int,
     events: Events,
-    timeout_s: float | None,
+    left_s: Callable[[], float | None],
 ) -> list[Path]:
-    """The bundles of the plans that a step takes, each of some of the inputs, made where the cache has them not."""
+    """The bundles of the plans that a step takes, each of some of the inputs, made where the cache has them not.
+
+    left_s: seconds, of which each plan has what those before it left.
+    """
     found = []
     for member in move.arguments.get("members", ()):
         inputs = [column for column in made_of["inputs"] if column["name"] in member["inputs"]]
@@ -163,7 +168,7 @@ def _members(
             made_of=made_of | {"inputs": inputs},
             threads=threads,
             events=events,
-            timeout_s=timeout_s,
+            timeout_s=left_s(),
         )
         found.append(made.path)
     return found

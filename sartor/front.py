@@ -149,6 +149,15 @@ class Front:
         # Here, so that a backbone that is not there is said before any compute.
         self.bodies = _bodies(needs, profile, task)
         self.fusions = _fusions(needs, profile, task) if not self.bodies else []
+        self._check_asked()
+
+    def _check_asked(self) -> None:
+        """Raises: InputError `backbone.inputs` when the backbone that was asked for takes none of the inputs."""
+        asked = self.needs.backbone
+        tried = [body.name for body in self.bodies]
+        tried += [body.name for _, members in self.fusions for _, body in members]
+        if asked not in ("auto", "none", *tried):
+            raise InputError("backbone.inputs", ref=asked, kinds=" and ".join(sorted(self.profile.kinds)))
 
     def possible(self) -> Iterator[Candidate]:
         """Every plan worth considering, in the order of what it costs, with its reason."""
@@ -494,17 +503,45 @@ def _bodies(needs: Needs, profile: Profile, task: str) -> list[Body]:
                 why = f"{card.name} was asked for."
             elif module.TRAINS != "gradient":
                 why = f"{card.note} It is {card.source}.".strip()
-            elif needs.backbone == "auto" and "*" in card.languages:
+            elif "*" in card.languages and (needs.backbone == "auto" or (asked is None and not module.PRETRAINED)):
                 why = f"{card.note} It comes from {card.source}." if module.PRETRAINED else card.note
             elif needs.backbone == "auto" and card.languages and known >= 0.5:
                 why = f"{card.name} knows the language of {known:.0%} of the rows."
             else:
                 continue
             found.append(Body(card.name, leaf, why))
-    if asked is not None and asked not in [body.name for body in found]:
-        opens = next((leaf for leaf in suited if getattr(leaves.load("backbone", leaf), "OPENS_HUB", False)), "hub")
-        found.append(Body(asked, opens, f"{asked} was asked for."))
+    if asked is not None and asked not in _carded(leaves.names("backbone")):
+        opens = _opener(asked, suited)
+        if opens is not None:
+            found.append(Body(asked, opens, f"{asked} was asked for."))
     return sorted(found, key=lambda body: body.cost(profile))
+
+
+def _carded(names: Sequence[str]) -> set[str]:
+    """What the cards of these leaves are called."""
+    return {card.name for leaf in names for card in leaves.load("backbone", leaf).cards()}
+
+
+def _opener(ref: str, suited: Sequence[str]) -> str | None:
+    """Which of these leaves opens a checkpoint, by its family; None where it is of another kind of input.
+
+    Raises: InputError `backbone.*` when it cannot be had at all, or no leaf knows its family.
+    """
+    refused: InputError | None = None
+    for leaf in leaves.names("backbone"):
+        module = leaves.load("backbone", leaf)
+        if getattr(module, "OPENS_HUB", False):
+            try:
+                module.find(ref)
+            except InputError as error:
+                if error.code != "backbone.family":
+                    raise
+                refused = error
+                continue
+            return leaf if leaf in suited else None
+    if refused is not None:
+        raise refused
+    return None
 
 
 def _fusions(needs: Needs, profile: Profile, task: str) -> list[tuple[str, list[tuple[tuple[str, ...], Body]]]]:
@@ -514,7 +551,15 @@ def _fusions(needs: Needs, profile: Profile, task: str) -> list[tuple[str, list[
         groups.setdefault("cells" if not speaks_for_itself(kind) else kind, []).append(name)
     if len(groups) < 2:
         return []
-    choices = [(tuple(columns), _bodies(needs, profile.of(columns), task)) for columns in groups.values()]
+
+    def bodies_of(name: str, columns: list[str]) -> list[Body]:
+        """Those of one kind of input; the one that was asked for only where it is made for that kind, cells being none of a text encoder's."""
+        own = profile.of(columns)
+        found = _bodies(needs, own, task)
+        fits = needs.backbone in [body.name for body in found] and not (name == "cells" and found[-1].module.PRETRAINED)
+        return found if fits else _bodies(replace(needs, backbone="auto"), own, task)
+
+    choices = [(tuple(columns), bodies_of(name, columns)) for name, columns in groups.items()]
     if not all(bodies for _, bodies in choices):
         return []
     small = [(columns, bodies[0]) for columns, bodies in choices]

@@ -347,7 +347,7 @@ def _settle(
 
     Both are from calibration rows, or from validation rows where those are few.
     """
-    part = "calib" if len(ground.splits.calib) else "valid"
+    part = "calib" if len(ground.splits.calib) >= calibrate.LEAST_ROWS else "valid"
     rows = ground.examples(part)
     targets = rows.targets[ground.target]
     answers = measuring.answer(Predictor(bundle, threads=needs.threads), rows)
@@ -373,8 +373,8 @@ def _settle(
         level=level,
         test_rows=ground.clean_test_rows,
     )
-    # Rows of one group are not independent, and nothing can be promised by counting them.
-    return calibration, replace(chosen, controlled=chosen.controlled and not rows.grouped)
+    # Rows of one group are not independent, and validation rows chose the model: nothing can be promised by counting either.
+    return calibration, replace(chosen, controlled=chosen.controlled and not rows.grouped and part == "calib")
 
 
 def restore(candidate: Candidate, ground: Ground, needs: Needs, run: Run) -> None:

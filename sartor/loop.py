@@ -4,8 +4,8 @@ Data order is a pure function of (seed, epoch, position), and random numbers of 
 place, and nothing of the loader. A run that was killed ends with the same bits as one that was not, as long as its batches are done in as
 many pieces.
 
-A batch that does not fit the memory is done in pieces whose gradients add up to the same. A loss that diverges or is not finite sends the run
-back to the beginning of its epoch, with lower rates, a few times.
+A batch that does not fit the memory is done in pieces whose gradients add up to the same, but for batch norm, which then sees a piece at a time. A
+loss that diverges or is not finite sends the run back to the beginning of its epoch, with lower rates, a few times.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from sartor.child import Stop
 from sartor.data.batch import batches
@@ -88,7 +89,7 @@ def train(
     objective: positions [B] -> the mean loss of these examples. lengths: units of each example [n]. validate: runs the
     model on the validation examples and returns {"valid": score, higher is better, …}. checkpoints: a folder of this run alone;
     the newest whole checkpoint in it is resumed. pieces: that a batch is done in at least, each with a part of its rows. stop: asked to stop, the
-    run saves after the step that it is in, and ends the process. Saving depends on the clock; what is computed never does.
+    run saves after the step or the validation that it is in, and ends the process. Saving depends on the clock; what is computed never does.
     Raises: SartorError `train.not-finite` and `train.diverged` when lower rates did not help either, `train.out-of-memory` when one
     row does not fit, `train.no-room` where the disk has no room for its checkpoints, before the first step; no step is taken with a loss or a gradient that is not finite.
     """
@@ -131,7 +132,9 @@ def train(
 
     stop = stop or Stop()
     stop.minded = True
-    while int(place["epoch"]) < schedule.epochs:
+    moved = [buffer for module in model.modules() if isinstance(module, _BatchNorm) for buffer in module.buffers()]
+    # Asked here too: a run may have been stopped in the validation that ended it.
+    while int(place["epoch"]) < schedule.epochs and not _over(place, schedule):
         epoch = int(place["epoch"])
         if int(place["batch"]) == 0:
             save(EPOCH)  # where a run goes back to
@@ -142,7 +145,7 @@ def train(
             _set_rates(optimiser, schedule, step=int(place["step"]), total=total, factor=float(place["rate"]))
             numbers = (seed * 1_000_003 + int(place["step"])) % 2**63
             value = _gradients(
-                objective, positions, place, optimiser, numbers=numbers, bf16=schedule.bf16, events=events
+                objective, positions, place, optimiser, numbers=numbers, bf16=schedule.bf16, events=events, moved=moved
             )
             norm = float(nn.utils.clip_grad_norm_(model.parameters(), schedule.clip_norm))
             if not math.isfinite(value) or not math.isfinite(norm):
@@ -214,12 +217,16 @@ def train(
         if stop.asked:  # while it was validated
             save(EPOCH)
             stop.end()
-        if epoch - int(place["best_epoch"]) >= schedule.patience:
-            break
     stop.minded = False
     model.load_state_dict(best)
     model.eval()
     return Outcome(int(place["best_epoch"]) + 1, float(place["best_score"]), curve)
+
+
+def _over(place: dict[str, Any], schedule: Schedule) -> bool:
+    """Whether so many epochs went by without a better score that no other is begun."""
+    done = int(place["epoch"])
+    return done > 0 and done - 1 - int(place["best_epoch"]) >= schedule.patience
 
 
 def _gradients(
@@ -231,11 +238,14 @@ def _gradients(
     numbers: int,
     bf16: bool,
     events: Events,
+    moved: Sequence[torch.Tensor] = (),
 ) -> float:
     """Adds the gradient of the mean loss of a batch, in as many pieces as memory asks for; returns that loss.
 
-    numbers: the seed of the step's random numbers. Raises: SartorError `train.out-of-memory`.
+    numbers: the seed of the step's random numbers. moved: running means of batch norms, which a forward pass moves; a try that did not fit leaves
+    them as they were. Raises: SartorError `train.out-of-memory`.
     """
+    before = [buffer.clone() for buffer in moved]
     while True:
         pieces = min(int(place["pieces"]), len(positions))
         total, loss = 0.0, None
@@ -257,10 +267,13 @@ def _gradients(
         # Outside the handler, whose traceback holds every tensor of the batch.
         loss = None
         optimiser.zero_grad(set_to_none=True)
+        for buffer, kept in zip(moved, before, strict=True):
+            buffer.copy_(kept)
         if pieces >= len(positions):
             raise SartorError("train.out-of-memory", rows=len(positions), said=said[:200])
         place["pieces"] = 2 * pieces
-        message = f"A batch of {len(positions)} rows does not fit the memory: from here on in {2 * pieces} pieces, with the same gradient."
+        alike = "the same gradient, but for batch norm" if moved else "the same gradient"
+        message = f"A batch of {len(positions)} rows does not fit the memory: from here on in {2 * pieces} pieces, with {alike}."
         events(event("log", level="warning", code="train.pieces", message=message))
         gc.collect()
 

@@ -31,7 +31,7 @@ from sartor.data.dataset import Examples
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 from sartor.needs import Needs
-from sartor.predict import Predictor, portable
+from sartor.predict import MOST_HELD_BYTES, Predictor, portable
 from sartor.report import Key, Report, Value
 
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
@@ -89,8 +89,12 @@ def measure(
     if needs.threads > hardware.cores():
         return report, answers
     # A row that is refused is a wrong answer above; how fast it is refused is no latency.
-    rows = zip(examples.inputs[:2000], answers, strict=False)
-    bodies = [json.dumps(portable(row), ensure_ascii=False).encode() for row, told in rows if "error" not in told]
+    bodies: list[bytes] = []
+    held = 0
+    for row, answered in zip(examples.inputs[:2000], answers, strict=False):
+        if "error" not in answered and held < MOST_HELD_BYTES:
+            bodies.append(json.dumps(portable(row), ensure_ascii=False).encode())
+            held += len(bodies[-1])
     if not bodies:
         return report, answers
     asked = {need.key for need in needs.needs if need.kind == "system"} | {
@@ -129,7 +133,7 @@ def load_values(
     hold for all requests together and, of a full effort, for one more server as well.
     """
     servers: list[list[np.ndarray]] = []  # of each, the latencies of its windows
-    rates: list[float] = []
+    rates: list[list[float]] = []  # of each server, those of its windows
     share = -(-effort.windows // effort.servers)
     levels = _levels(needs)
     quantiles = [QUANTILES[key.measure] for key in keys if key.measure in QUANTILES]
@@ -141,13 +145,14 @@ def load_values(
     while len(servers) < effort.servers or (len(servers) < MOST_TIMES * effort.servers and not enough()):
         number = len(servers)
         windows: list[np.ndarray] = []
+        rates.append([])
         with served(path, threads=needs.threads) as address:
             drive(address, bodies, clients=clients, requests=max(20, 5 * clients), offset=0)  # warm-up
             for window in range(share):
                 offset = (number * share + window) * effort.requests
                 took, seconds = drive(address, bodies, clients=clients, requests=effort.requests, offset=offset)
                 windows.append(took)
-                rates.append(len(took) / seconds)
+                rates[-1].append(len(took) / seconds)
                 done, total = number * share + window + 1, share * max(effort.servers, number + 1)
                 events(event("progress", stage="latency", done=done, total=total, unit="windows"))
         servers.append(windows)
@@ -157,11 +162,18 @@ def load_values(
             q = QUANTILES[key.measure]
             measured, unit = float(np.median(_quantiles(servers, q))), "ms"
             rungs = [(level, _of_servers(servers, q=q, level=level)) for level in levels]
-            method, n = f"{len(rates)} windows over {len(servers)} processes", sum(map(len, itertools.chain(*servers)))
+            method, n = (
+                f"{share * len(servers)} windows over {len(servers)} processes",
+                sum(map(len, itertools.chain(*servers))),
+            )
         elif key.measure == "throughput":
-            measured, unit = float(np.mean(rates)), "rows/s"
-            rungs = [(level, bounds.mean(np.array(rates), level=level)) for level in levels]
-            method, n = "t over windows", len(rates)
+            means = np.array([np.mean(each) for each in rates])
+            measured, unit = float(np.median(means)), "rows/s"
+            few = len(means) < MIN_SERVERS
+            rungs = [
+                (level, bounds.mean(means, level=level) if few else _of_one_more(means, level)) for level in levels
+            ]
+            method, n = "t over servers" if few else "one more server", len(means)
         else:
             continue
         values.append(_with_rungs(key, measured, rungs, n=n, unit=unit, method=method))
@@ -176,18 +188,25 @@ def _quantiles(servers: Sequence[Sequence[np.ndarray]], q: float) -> np.ndarray:
 def _of_servers(servers: Sequence[Sequence[np.ndarray]], *, q: float, level: float) -> bounds.Bounds | None:
     """Bounds of the q-quantile of latencies, of the requests to all servers and of the requests to one more.
 
-    One more: the t prediction of a single observation on logarithms (Hahn and Meeker, Statistical Intervals, 1991, chapter 4). Servers of one
-    bundle on a quiet machine lay apart by 8 to 9 %, and of a claim about these alone a server started later broke up to a third.
+    Servers of one bundle on a quiet machine lay apart by 8 to 9 %, and of a claim about these alone a server started later broke up to a third.
     None where the windows give no bound.
     """
     pooled = bounds.quantile(list(itertools.chain(*servers)), q=q, level=level)
     number = len(servers)
     if pooled is None or number < MIN_SERVERS:
         return pooled
-    logs = np.log(_quantiles(servers, q))
+    more = _of_one_more(_quantiles(servers, q), level)
+    return bounds.Bounds(min(pooled.low, more.low), max(pooled.high, more.high))
+
+
+def _of_one_more(found: np.ndarray, level: float) -> bounds.Bounds:
+    """What one more server shows, from what these did [servers]: the t prediction of a single observation on logarithms.
+
+    Hahn and Meeker, Statistical Intervals (1991), chapter 4.
+    """
+    logs, number = np.log(found), len(found)
     reach = float(distributions.t.ppf(level, number - 1) * logs.std(ddof=1) * np.sqrt(1 + 1 / number))
-    low, high = np.exp([logs.mean() - reach, logs.mean() + reach])
-    return bounds.Bounds(min(pooled.low, float(low)), max(pooled.high, float(high)))
+    return bounds.Bounds(float(np.exp(logs.mean() - reach)), float(np.exp(logs.mean() + reach)))
 
 
 def process_values(
@@ -408,8 +427,14 @@ def value_of(
         return Value(key, None, None, None, 0, metric.unit, levels[0], note="There are no examples to judge on.")
     stats = metric.stats(answers, targets, head["spec"], key.for_class)
     if reference is not None:
-        theirs = metric.stats(reference, targets, head["spec"], key.for_class)
-        return _difference(key, metric, stats, theirs, levels=levels, groups=groups, among=among)
+        sides = [
+            (
+                metric.stats(side, targets, head["spec"], key.for_class),
+                _with_failures(metric, side, targets, head["spec"], key.for_class),
+            )
+            for side in (answers, reference)
+        ]
+        return _difference(key, metric, *sides, levels=levels, groups=groups, among=among)
     sums = stats.sum(axis=0)
     measured = float(metric.finish(sums)) if len(stats) else float("nan")
     number = len(stats)
@@ -434,7 +459,9 @@ def value_of(
         method = "bootstrap over groups" if groups is not None else "bootstrap"
 
         def at_level(level: float) -> bounds.Bounds | None:
-            return bounds.bootstrap(stats, metric.finish, level=level, groups=groups, noise=metric.noise)
+            return _resampled(metric, stats, worse, level=level, groups=groups)
+
+        worse = _with_failures(metric, answers, targets, head["spec"], key.for_class)
 
     rungs = [(level, at_level(level)) for level in levels]
     return _with_rungs(
@@ -465,11 +492,43 @@ def _coverage(
     }
 
 
+def _with_failures(
+    metric: Any, answers: Sequence[dict[str, Any]], targets: Sequence[Any], spec: Any, for_class: Any
+) -> np.ndarray | None:
+    """The statistics with one example more of each class there is, which is not answered; None where a measure averages over none."""
+    if not metric.averages:
+        return None
+    several = not isinstance(targets[0], str)
+    names = sorted({name for target in targets for name in (target if several else (target,))})
+    more = [(name,) if several else name for name in names]
+    return np.asarray(metric.stats([*answers, *({} for _ in more)], [*targets, *more], spec, for_class))
+
+
+def _resampled(
+    metric: Any, stats: np.ndarray, worse: np.ndarray | None, *, level: float, groups: np.ndarray | None
+) -> bounds.Bounds | None:
+    """Bounds by the bootstrap; of a mean over classes the lower one is at most that of `bounds.with_failures`.
+
+    stats [n, s]. worse: as of `_with_failures`.
+    """
+    found = bounds.bootstrap(stats, metric.finish, level=level, groups=groups, noise=metric.noise)
+    independent = len(stats) if groups is None else len(np.unique(groups))
+    if worse is None or independent < bounds.MIN_GROUPS:
+        return found
+    if groups is not None:
+        number = np.unique(groups, return_inverse=True)[1]
+        groups = np.append(number, number.max() + 1 + np.arange(len(worse) - len(stats)))
+    low = bounds.with_failures(worse, metric.finish, level=level, groups=groups)
+    if low is None:
+        return None
+    return bounds.Bounds(min(low, found.low) if found else low, found.high if found else 1.0)
+
+
 def _difference(
     key: Key,
     metric: Any,
-    ours: np.ndarray,
-    theirs: np.ndarray,
+    mine: tuple[np.ndarray, np.ndarray | None],
+    other: tuple[np.ndarray, np.ndarray | None],
     *,
     levels: Sequence[float],
     groups: np.ndarray | None,
@@ -477,9 +536,11 @@ def _difference(
 ) -> Value:
     """How much higher a measure is than a reference's on the same examples; the pairs are resampled together.
 
-    ours, theirs: [n, s] statistics of each example. Of a measure that chance can only raise, no bootstrap of a difference is around the truth:
-    each side gets its own bounds, at half the risk.
+    mine, other: statistics of each example [n, s], and those of `_with_failures`. Of a measure that chance can only raise, or that averages over
+    classes, no bootstrap of a difference is around the truth: each side gets its own bounds, at half the risk.
     """
+    (ours, _), (theirs, _) = mine, other
+    apiece = metric.noise is not None or metric.averages
     scale, unit = (100.0, "points") if metric.unit == "" and metric.share else (1.0, metric.unit)
     width = ours.shape[1]
     both = np.concatenate([ours, theirs], axis=1)
@@ -492,14 +553,11 @@ def _difference(
     apart = ours[:, 0] - theirs[:, 0]
 
     def at_level(level: float) -> bounds.Bounds | None:
-        if metric.noise is not None:
-            mine, other = (
-                bounds.bootstrap(one, metric.finish, level=(1 + level) / 2, groups=groups, noise=metric.noise)
-                for one in (ours, theirs)
-            )
-            if mine is None or other is None:
+        if apiece:
+            first, second = (_resampled(metric, *side, level=(1 + level) / 2, groups=groups) for side in (mine, other))
+            if first is None or second is None:
                 return None
-            return bounds.Bounds(scale * (mine.low - other.high), scale * (mine.high - other.low))
+            return bounds.Bounds(scale * (first.low - second.high), scale * (first.high - second.low))
         if not exact:
             return bounds.bootstrap(both, finish, level=level, groups=groups)
         found = bounds.paired_difference(int((apart > 0).sum()), int((apart < 0).sum()), trials, level=level)
@@ -513,8 +571,7 @@ def _difference(
         unit=unit,
         method="Tango, paired"
         if exact
-        else ("bootstrap" if metric.noise is not None else "paired bootstrap")
-        + (" over groups" if groups is not None else ""),
+        else ("bootstrap" if apiece else "paired bootstrap") + (" over groups" if groups is not None else ""),
         details={"of": among or len(ours)},
         few="independent examples",
     )

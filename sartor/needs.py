@@ -325,12 +325,14 @@ def parse(text: str, *, task: str = "classify") -> Need:
         base, better = metric.unit, metric.better
         if metric.per_class != (for_class is not None):
             raise InputError("need.class" if metric.per_class else "need.setting", need=text, measure=name)
-        coverable = metric.proportion and not metric.per_class and against is None
+        # Tasks that settle something else than one probability have nothing to withhold answers by.
+        abstains = not hasattr(leaves.load("task", task), "settle")
+        coverable = abstains and metric.proportion and not metric.per_class and against is None
         if setting and not ([name for name, _ in setting] == ["coverage"] and coverable):
             raise InputError("need.setting", need=text, measure=name)
         if against is not None:
             base, limit = _difference(text, unit_place, float(number), unit, base, share=metric.share)
-        elif unit == "%":
+        elif unit == "%" and base == "" and metric.share:
             limit = float(number) / 100
         elif unit and unit != base:
             raise _stopped(text, unit_place, "no unit, or %")
@@ -368,49 +370,58 @@ def duration(value: Any) -> float:
 def verdicts(needs: Needs, report: Report) -> list[Verdict]:
     """Each need judged: met (the bound is on the right side), missed (on the wrong side, Holm-corrected), or unproven.
 
-    *Met* of all needs together is an intersection–union test and takes no correction; *missed* is said of any of several.
+    *Met* of all needs together is an intersection–union test and takes no correction; *missed* is said of any of several, by Holm (1979): from
+    the need that is furthest on the wrong side on, until one of them cannot be refuted.
     """
-    judged = []
-    total = len(needs.needs)
-    doubts = sorted(
-        (need for need in needs.needs), key=lambda need: _distance(need, report.value(need.key)), reverse=True
-    )
-    rank = {id(need): place for place, need in enumerate(doubts)}
-    for need in needs.needs:
-        value = report.value(need.key)
-        if value is None or value.measured is None:
-            why = (value.note if value else "") or "It was not measured."
-            judged.append(_verdict(need, None, needs.confidence, "unproven", why))
-            continue
-        wanted, against = (value.low, value.high) if need.op[0] == ">" else (value.high, value.low)
-        if wanted is None or against is None:
-            judged.append(_verdict(need, value, needs.confidence, "unproven", value.note or "No bound can be given."))
-            continue
-        fact = value.low == value.high == value.measured
-        covered = value.details.get("coverage")
-        if need.holds(wanted) and (covered is None or covered["low"] >= covered["asked"]):
-            judged.append(_verdict(need, value, needs.confidence, "met", _with_coverage(value.note, covered)))
-            continue
-        # Holm: the need that is furthest on the wrong side is judged at alpha / m, the next at alpha / (m - 1), …
-        level = 1 - (1 - value.confidence) / (total - rank[id(need)])
-        stricter = against if fact else _at(value, level, low=need.op[0] == "<")
-        if stricter is not None and not need.holds(stricter):
-            said = _with_coverage(_by_how_much(need, value), covered)
-            judged.append(_verdict(need, value, needs.confidence, "missed", said))
-        elif covered is not None and _rung(covered["ladder"], level)[2] < covered["asked"]:
-            judged.append(_verdict(need, value, needs.confidence, "missed", _with_coverage("", covered)))
+    refuted = _refuted(needs, report)
+    return [
+        _judged(need, report.value(need.key), needs.confidence, missed=place in refuted)
+        for place, need in enumerate(needs.needs)
+    ]
+
+
+def _refuted(needs: Needs, report: Report) -> set[int]:
+    """Which needs are missed: as long as one of those left is refuted at alpha over their number (Holm 1979)."""
+    left, found = list(range(len(needs.needs))), set[int]()
+    while left:
+        for place in left:
+            need = needs.needs[place]
+            if _is_refuted(need, report.value(need.key), len(left)):
+                break
         else:
-            said = "" if need.holds(wanted) else _how_to_settle(need, value)
-            judged.append(_verdict(need, value, needs.confidence, "unproven", _with_coverage(said, covered)))
-    return judged
+            break
+        left.remove(place)
+        found.add(place)
+    return found
 
 
-def _distance(need: Need, value: Value | None) -> float:
-    if value is None or value.measured is None or need.holds(value.measured):
-        return 0.0
-    if value.low is None or value.high is None or value.high == value.low:
-        return float("inf")
-    return abs(value.measured - need.limit) / (value.high - value.low)
+def _is_refuted(need: Need, value: Value | None, among: int) -> bool:
+    if value is None or value.measured is None or value.low is None or value.high is None:
+        return False
+    level = 1 - (1 - value.confidence) / among
+    against = value.high if need.op[0] == ">" else value.low
+    stricter = against if value.low == value.high == value.measured else _at(value, level, low=need.op[0] == "<")
+    if stricter is not None and not need.holds(stricter):
+        return True
+    covered = value.details.get("coverage")
+    return covered is not None and bool(_rung(covered["ladder"], level)[2] < covered["asked"])
+
+
+def _judged(need: Need, value: Value | None, confidence: float, *, missed: bool) -> Verdict:
+    """One need. missed: whether it was refuted."""
+    if value is None or value.measured is None:
+        return _verdict(need, None, confidence, "unproven", (value.note if value else "") or "It was not measured.")
+    wanted = value.low if need.op[0] == ">" else value.high
+    if wanted is None:
+        return _verdict(need, value, confidence, "unproven", value.note or "No bound can be given.")
+    covered = value.details.get("coverage")
+    if need.holds(wanted) and (covered is None or covered["low"] >= covered["asked"]):
+        return _verdict(need, value, confidence, "met", _with_coverage(value.note, covered))
+    if missed:
+        said = "" if need.holds(value.measured) else _by_how_much(need, value)
+        return _verdict(need, value, confidence, "missed", _with_coverage(said, covered))
+    said = "" if need.holds(wanted) else _how_to_settle(need, value)
+    return _verdict(need, value, confidence, "unproven", _with_coverage(said, covered))
 
 
 def _at(value: Value, level: float, *, low: bool) -> float | None:

@@ -19,7 +19,7 @@ from sartor.front import Candidate, Front
 from sartor.ledger import Look
 from sartor.measure import DOUBTED, LEAKED
 from sartor.needs import Needs
-from sartor.predict import portable, readable
+from sartor.predict import kept, readable
 from sartor.report import SCHEMA, Report, Verdict, exit_code
 
 BESIDE = {LEAKED: "with the leaked rows", DOUBTED: "without the doubtful rows"}
@@ -34,13 +34,11 @@ def stage(chosen: Candidate, needs: Needs, dataset: Dataset, splits: Splits, *, 
     judging = task.examples(dataset, splits.test, aim)
     with bundle.writing(target) as folder:
         rows = task.examples(dataset, splits.valid[: 40 * EXAMPLES], aim)
-        tried = [portable(row) for row in readable(rows.inputs, built.meta["inputs"], most=len(rows))]
-        tried.sort(key=lambda row: len(str(row)))  # neither the shortest nor the longest
-        step = max(1, len(tried) // (EXAMPLES + 2))
+        tried = kept(readable(rows.inputs, built.meta["inputs"], most=len(rows)), built.meta["inputs"], EXAMPLES)
         meta = built.meta | {
             "name": name,
             "threads": needs.threads,
-            "examples": tried[step::step][:EXAMPLES] or built.meta.get("examples", []),
+            "examples": tried or built.meta.get("examples", []),
             "fingerprint": dataset.fingerprint,
             "test": ledger.fingerprint(judging),
             "sartor": __version__,

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -23,13 +24,17 @@ from sartor.errors import InputError, RowError, SartorError, near
 MAX_BATCH = 32
 MAX_PADDED = 16_384  # units (tokens, characters) in one padded batch
 
+MOST_HELD_BYTES = 256 << 20  # of decoded media that wait for a batch
+EXAMPLE_BYTES = 100_000  # of a picture or recording that a bundle keeps to try
+
 Prepared = dict[str, Any]  # {column: value}, read by its modality
 
 
 def readable(rows: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, str]], most: int) -> list[dict[str, Any]]:
-    """The first rows, `most` at most, that the modalities of the inputs read: raw data may hold others."""
+    """The first rows, `most` at most and MOST_HELD_BYTES of media, that the modalities of the inputs read: raw data may hold others."""
     modalities = {column["name"]: leaves.load("modality", column["kind"]) for column in inputs}
     found: list[dict[str, Any]] = []
+    held = 0
     for row in rows:
         try:
             for name, modality in modalities.items():
@@ -37,9 +42,37 @@ def readable(rows: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, st
         except RowError:
             continue
         found.append(dict(row))
-        if len(found) == most:
+        held += sum(map(_bytes_in, row.values()))
+        if len(found) == most or held > MOST_HELD_BYTES:
             break
     return found
+
+
+def kept(rows: Sequence[Mapping[str, Any]], inputs: Sequence[Mapping[str, str]], count: int) -> list[dict[str, Any]]:
+    """So many of these rows as a bundle keeps them, spread from the shorter to the longer, neither the shortest nor the longest.
+
+    Media of more than EXAMPLE_BYTES are made smaller by their modality.
+    """
+    modalities = {column["name"]: leaves.load("modality", column["kind"]) for column in inputs}
+    order = sorted(range(len(rows)), key=lambda place: sum(_length(value) for value in rows[place].values()))
+    step = max(1, len(rows) // (count + 2))
+    chosen = [rows[place] for place in (order[step::step] or order)[:count]]
+
+    def small(name: str, value: Any) -> Any:
+        return modalities[name].smaller(value) if _bytes_in(value) > EXAMPLE_BYTES else value
+
+    return [portable({name: small(name, value) for name, value in row.items()}) for row in chosen]
+
+
+def _length(value: Any) -> int:
+    return len(value) if isinstance(value, bytes | str) else 8
+
+
+def _bytes_in(value: Any) -> int:
+    """Of a value of media: its file, its pixels or its samples; 0 for all others."""
+    if isinstance(value, bytes):
+        return len(value)
+    return int(getattr(value, "nbytes", 0) or getattr(getattr(value, "samples", None), "nbytes", 0))
 
 
 def portable(row: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,6 +154,7 @@ class Predictor:
         self._modality = {column["name"]: leaves.load("modality", column["kind"]) for column in self.inputs}
         self._tasks = [leaves.load("task", head["task"]) for head in self.heads]
         body = bundle.meta["backbone"]
+        self.reads_files = any(leaf.WIDGET.startswith("file:") for leaf in self._modality.values())
         self._optional = bool(body.get("optional"))  # whether any of the inputs may be missing
         self.processor = leaves.load("backbone", body["leaf"]).processor(bundle.path, body)
         self._graphs = leaves.load("runtime", settings["name"]).open(bundle.path, settings, threads=self.threads)
@@ -131,16 +165,29 @@ class Predictor:
         Where the model takes one column, a row may be its bare value.
         """
         answers: list[dict[str, Any]] = [{}] * len(rows)
-        good, places = [], []
+        good: list[Prepared] = []
+        places: list[int] = []
+        held = 0
+
+        def done() -> None:
+            for indices in self.batches(good):
+                for index, answer in zip(indices, self.answer([good[i] for i in indices]), strict=True):
+                    answers[places[index]] = answer
+            good.clear()
+            places.clear()
+
         for place, row in enumerate(rows):
             try:
                 good.append(self.prepare(row))
                 places.append(place)
             except RowError as error:
                 answers[place] = {"error": {"code": error.code, "message": str(error)}}
-        for indices in self.batches(good):
-            for index, answer in zip(indices, self.answer([good[i] for i in indices]), strict=True):
-                answers[places[index]] = answer
+                continue
+            held += sum(map(_bytes_in, good[-1].values()))
+            if held > MOST_HELD_BYTES:
+                done()
+                held = 0
+        done()
         return answers
 
     def prepare(self, row: Any) -> Prepared:
@@ -161,7 +208,7 @@ class Predictor:
                 continue
             if name not in row and not self._may_lack(name, row):
                 known = ", ".join(repr(other["name"]) for other in self.inputs)
-                hint = next((near(name, [str(key)]) for key in row if near(name, [str(key)])), "")
+                hint = near(name, [str(key)[:200] for key in islice(row, 50)])
                 raise RowError("row.missing-column", column=name, near=hint, known=known)
             read[name] = self._modality[name].read(row.get(name), name)
         if all(value is None for value in read.values()) and self._optional:
@@ -171,7 +218,7 @@ class Predictor:
     def _may_lack(self, name: str, row: Mapping[str, Any]) -> bool:
         """Whether a row may leave this column out: a cell of a table may be empty, unless its name was written wrongly."""
         known = {column["name"] for column in self.inputs}
-        others = [str(key) for key in row if key not in known]
+        others = [str(key)[:200] for key in islice((key for key in row if key not in known), 50)]
         return getattr(self._modality[name], "TABULAR", False) and not near(name, others)
 
     def answer(self, prepared: Sequence[Prepared]) -> list[dict[str, Any]]:

@@ -79,3 +79,20 @@ def opinions_csv(tmp_path_factory):
         writer.writerow(["text", "label"])
         writer.writerows(opinions(400, 0))
     return path
+
+
+@pytest.fixture(scope="session")
+def small_bundles(tmp_path_factory):
+    """One small bundle of pictures, one of recordings and one of cells."""
+    hostile = pytest.importorskip("hostile")
+    from sartor import line, needs
+
+    home = tmp_path_factory.mktemp("small")
+    sources = {
+        "pictures": hostile.pictures(home / "pictures", 160),
+        "recordings": hostile.recordings(home / "recordings", 160),
+        "cells": hostile.table(home / "cells.csv", 200),
+    }
+    for name, source in sources.items():
+        line.build(needs.make(data=str(source), needs=["accuracy >= 0.6"], budget="90s"), home / f"built-{name}")
+    return {name: home / f"built-{name}" for name in sources}

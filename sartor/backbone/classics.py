@@ -3,7 +3,8 @@
 
 What differs from the papers: a picture of any side is read, and the first fully connected layer takes the last map as it is, where the papers' 6 × 6
 or 7 × 7 come of 224 pixels; a larger map is pooled to that. A smaller one pooled up to it would repeat its places, for more weights and the same
-functions. The features are the last hidden layer. They are large and slow: only who asks for one by name gets it.
+functions. Of several pictures of a row each has a last map of its own, and the fully connected layers take all of them. The features are the last
+hidden layer. They are large and slow: only who asks for one by name gets it.
 """
 
 from __future__ import annotations
@@ -117,8 +118,9 @@ def resolve_options(
 def flops(ref: str, profile: Any) -> float:
     """Of one forward pass, as many as an encoder's products would be in the same time: convolutions reach about a third of their speed."""
     net = _net(ref)
-    shorter = min(profile.sizes.get("width_median", 32) / profile.columns, profile.sizes.get("height_median", 32))
-    side = int(np.clip(shorter, net.least, net.most))
+    # Sizes are told as sums over the columns.
+    shorter = min(profile.sizes.get(name, 32 * profile.columns) for name in ("width_median", "height_median"))
+    side = int(np.clip(shorter / profile.columns, net.least, net.most))
     convolved, before = 0.0, 3
     for (channels, kernel, _, _), places in zip(_convolutions(net), _sides(net, side), strict=True):
         convolved += 2.0 * places * places * kernel * kernel * before * channels
@@ -139,8 +141,8 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
 
     _net(ref)
     side = int(options["side"])
-    made = PixelProcessor(columns, side).pixels(list(inputs[:: max(1, len(inputs) // SAMPLE)]))
-    colours = made.astype(np.float64).transpose(1, 0, 2, 3).reshape(3, -1)
+    sample = list(inputs[:: max(1, len(inputs) // SAMPLE)])
+    colours = convnet.colours_of(PixelProcessor(columns, side).pixels(sample))
     target = folder / "processor"
     target.mkdir(parents=True, exist_ok=True)
     (target / "pixels.json").write_text(json.dumps({"columns": list(columns), "side": side}), encoding="utf-8")
@@ -167,14 +169,13 @@ def processor(folder: Path, meta: Mapping[str, Any]) -> PixelProcessor:
 
 
 def body(folder: Path, meta: Mapping[str, Any]) -> Any:
-    """The network: pixels [B, 3, side, side · columns] uint8 -> features [B, 4096]. First weights as He et al. (2015, section 2.2) draw them."""
+    """The network: pixels [B, columns · 3, side, side] uint8 -> features [B, 4096]. First weights as He et al. (2015, section 2.2) draw them."""
     import torch
     from torch import nn
 
-    net = _net(str(meta["ref"]))
-    heights = _map(net, int(meta["side"]))
-    widths = _map(net, int(meta["side"]) * int(meta["columns"]))
-    grid = (min(heights, net.grid), min(widths, net.grid * int(meta["columns"])))
+    net, count = _net(str(meta["ref"])), int(meta["columns"])
+    last = _map(net, int(meta["side"]))
+    grid = min(last, net.grid)
 
     def stage(before: int, convolutions: Sequence[tuple[int, int, int, int]]) -> nn.Sequential:
         layers: list[nn.Module] = []
@@ -197,19 +198,21 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
             ends = [3, *(convolutions[-1][0] for convolutions in net.stages)]
             self.stages = nn.ModuleList(stage(before, one) for before, one in zip(ends, net.stages, strict=False))
             # A map of that size already is left alone: exporters know adaptive pooling only where one size divides the other.
-            self.pool = nn.Identity() if grid == (heights, widths) else nn.AdaptiveAvgPool2d(grid)
-            self.connected = nn.ModuleList([connected(ends[-1] * grid[0] * grid[1]), connected(HIDDEN)])
+            self.pool = nn.Identity() if grid == last else nn.AdaptiveAvgPool2d(grid)
+            self.places = count * ends[-1] * grid**2
+            self.connected = nn.ModuleList([connected(self.places), connected(HIDDEN)])
             for module in self.modules():
                 if isinstance(module, nn.Conv2d | nn.Linear):
                     nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
                     nn.init.zeros_(module.bias)
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            x = (pixels.float() - self.mean) / self.spread
+            x = (convnet.apart(pixels, count).float() - self.mean) / self.spread
             x = x.contiguous(memory_format=torch.channels_last)
             for one in self.stages:
                 x = one(x)
             x = self.pool(x).flatten(1)
+            x = x if count == 1 else x.reshape(-1, self.places)
             for one in self.connected:
                 x = one(x)
             return x

@@ -1,7 +1,8 @@
 """A small residual network for pictures that trains from nothing in minutes on two cores.
 
 Residual blocks (He et al. 2016) whose channels are many and whose maps are small: a CPU does the same
-number of products several times faster at 64 channels than at 16. Its last features are pooled by mean, so any size of picture will do.
+number of products several times faster at 64 channels than at 16. Its last features are pooled by mean, so any size of picture will do. Of several
+pictures of a row each is looked at by itself, and their features stand in the order of the columns.
 """
 
 from __future__ import annotations
@@ -68,11 +69,9 @@ def resolve_options(
 
 def flops(ref: str, profile: Any) -> float:
     """Of one forward pass, as many as an encoder's products would be in the same time: convolutions reach about a third of their speed."""
-    side = float(
-        np.clip(
-            min(profile.sizes.get("width_median", 32), profile.sizes.get("height_median", 32)), LEAST_SIDE, MOST_SIDE
-        )
-    )
+    # Sizes are told as sums over the columns.
+    shorter = min(profile.sizes.get(name, 32 * profile.columns) for name in ("width_median", "height_median"))
+    side = float(np.clip(shorter / profile.columns, LEAST_SIDE, MOST_SIDE))
     total, area = 2.0 * 27 * WIDTHS[0], side * side
     total *= area
     for before, width, blocks in zip(WIDTHS, WIDTHS[1:], BLOCKS, strict=False):
@@ -92,8 +91,7 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
 
     side = int(options["side"])
     step = max(1, len(inputs) // 1_000)
-    made = PixelProcessor(columns, side).pixels(list(inputs[::step]))
-    colours = made.astype(np.float64).transpose(1, 0, 2, 3).reshape(3, -1)
+    colours = colours_of(PixelProcessor(columns, side).pixels(list(inputs[::step])))
     target = folder / "processor"
     target.mkdir(parents=True, exist_ok=True)
     (target / "pixels.json").write_text(json.dumps({"columns": list(columns), "side": side}), encoding="utf-8")
@@ -101,6 +99,7 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
     meta = {
         "leaf": "convnet",
         "ref": ref,
+        "columns": len(columns),
         "mean": colours.mean(axis=1).tolist(),
         "spread": spread.tolist(),
         "quantise": "static",
@@ -112,25 +111,45 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
     return meta
 
 
-def survived(encoded: Sequence[np.ndarray], codes: np.ndarray) -> dict[str, bool]:
-    """Which changes leave answers as they are: `mirrored`, where a simple model that never saw a mirrored picture answers those as well as the others.
+def colours_of(pixels: np.ndarray) -> np.ndarray:
+    """The values of each colour [3, n] float64. pixels [B, columns · 3, H, W]."""
+    return pixels.reshape(-1, 3, *pixels.shape[2:]).astype(np.float64).transpose(1, 0, 2, 3).reshape(3, -1)
 
-    encoded: pictures as a PixelProcessor gives them. codes [n]: their classes. A letter is another one in the mirror, a cat is not; half of the
+
+def survived(encoded: Sequence[np.ndarray], codes: np.ndarray) -> dict[str, bool]:
+    """Which changes leave answers as they are: `mirrored`, where a simple model that never saw a mirrored picture answers those as well as others.
+
+    encoded: pictures [columns · 3, H, W] uint8. codes [n]: their classes. A letter is another one in the mirror, a cat is not; half of the
     pictures teach, the other half is answered both ways, and is not to be answered worse by two standard errors and two points.
     """
-    known = np.flatnonzero(np.asarray(codes) >= 0)[:MOST_JUDGED]
-    if np.ndim(codes) != 1 or not np.issubdtype(np.asarray(codes).dtype, np.integer) or len(known) < LEAST_JUDGED:
+    codes = np.asarray(codes)
+    if codes.ndim != 1 or not np.issubdtype(codes.dtype, np.integer):
         return {"mirrored": False}
-    plain = [encoded[int(i)].transpose(1, 2, 0) for i in known]
-    features = np.asarray(image.features([*plain, *(np.ascontiguousarray(one[:, ::-1]) for one in plain)], len(plain)))
-    features = (features - features[: len(plain)].mean(0)) / (features[: len(plain)].std(0) + 1e-6)
-    truth, teach = np.unique(codes[known], return_inverse=True)[1], np.arange(len(plain)) % 2 == 0
-    wanted = np.eye(int(truth.max()) + 1)[truth[teach]]
-    learned = features[: len(plain)][teach]
+    known = np.flatnonzero(codes >= 0)
+    # Class by class, so that both halves have their share of each, in whatever order the rows come.
+    known = known[np.argsort(codes[known], kind="stable")]
+    known = known[np.linspace(0, len(known) - 1, min(len(known), MOST_JUDGED)).astype(np.int64)]
+    truth, teach = np.unique(codes[known], return_inverse=True)[1], np.arange(len(known)) % 2 == 0
+    if len(known) < LEAST_JUDGED or min(len(np.unique(truth[half])) for half in (teach, ~teach)) < 2:
+        return {"mirrored": False}
+    plain, features = (_features([encoded[int(i)][..., ::step] for i in known]) for step in (1, -1))
+    mean, spread = plain.mean(0), plain.std(0) + 1e-6
+    plain, features = (plain - mean) / spread, (features - mean) / spread
+    wanted, learned = np.eye(int(truth.max()) + 1)[truth[teach]], plain[teach]
     weight = np.linalg.solve(learned.T @ learned + len(learned) * np.eye(learned.shape[1]), learned.T @ wanted)
-    right, other = ((part[~teach] @ weight).argmax(1) == truth[~teach] for part in np.split(features, 2))
+    right, other = ((part[~teach] @ weight).argmax(1) == truth[~teach] for part in (plain, features))
     lost, gained, count = int((right & ~other).sum()), int((other & ~right).sum()), int((~teach).sum())
     return {"mirrored": lost - gained <= max(2 * float(np.sqrt(lost + gained)), 0.02 * count)}
+
+
+def _features(encoded: Sequence[np.ndarray]) -> np.ndarray:
+    """What tells pictures [columns · 3, H, W] apart [n, width], those of one row beside each other."""
+    made = []
+    for begin in range(0, len(encoded), 64):  # copies of more would fill the memory
+        parts = [one.reshape(-1, 3, *one.shape[1:]).transpose(0, 2, 3, 1) for one in encoded[begin : begin + 64]]
+        pictures = [np.ascontiguousarray(picture) for part in parts for picture in part]
+        made.append(np.asarray(image.features(pictures, len(pictures))).reshape(len(parts), -1))
+    return np.concatenate(made)
 
 
 def processor(folder: Path, meta: Mapping[str, Any]) -> PixelProcessor:
@@ -140,7 +159,7 @@ def processor(folder: Path, meta: Mapping[str, Any]) -> PixelProcessor:
 
 
 class PixelProcessor:
-    """Pictures to pixels of one size; of several columns the pictures stand beside each other."""
+    """Pictures to pixels of one size; those of several columns lie one upon another."""
 
     batch_units = 64
     axes: Mapping[str, Mapping[int, str]] = {"pixels": {0: "batch"}}
@@ -151,7 +170,7 @@ class PixelProcessor:
         self.changes: Mapping[str, bool] = {"mirrored": False}  # that training may make besides
 
     def __call__(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-        """pixels [B, 3, side, side · columns] uint8."""
+        """pixels [B, columns · 3, side, side] uint8."""
         return {"pixels": self.pixels(inputs)}
 
     def pixels(self, inputs: Sequence[Mapping[str, Any]]) -> np.ndarray:
@@ -159,8 +178,8 @@ class PixelProcessor:
         return self.padded(self.encode(inputs))["pixels"]
 
     def encode(self, inputs: Any) -> list[np.ndarray]:
-        """Every picture, read and brought to size [3, side, side · columns] uint8."""
-        return [np.concatenate([self._one(row[name], name) for name in self.columns], axis=2) for row in inputs]
+        """Every picture, read and brought to size [columns · 3, side, side] uint8."""
+        return [np.concatenate([self._one(row[name], name) for name in self.columns]) for row in inputs]
 
     def _one(self, value: Any, column: str) -> np.ndarray:
         return resized(image.read(value, column), self.side, self.side).transpose(2, 0, 1)
@@ -168,19 +187,20 @@ class PixelProcessor:
     def padded(self, encoded: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """A batch: nothing is padded, as all are of one size."""
         if not len(encoded):
-            return {"pixels": np.zeros((0, 3, self.side, self.side * len(self.columns)), dtype=np.uint8)}
+            return {"pixels": np.zeros((0, 3 * len(self.columns), self.side, self.side), dtype=np.uint8)}
         return {"pixels": np.stack(list(encoded))}
 
     def augmented(self, encoded: Sequence[np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Moved by up to an eighth, some with a square greyed out, and mirrored where `changes` says so, each picture by itself."""
-        pixels = self.padded(encoded)["pixels"]
+        """Each picture moved by up to an eighth, some with a square greyed out; where `changes` says so all of a row are mirrored or none."""
+        stacked = self.padded(encoded)["pixels"]
+        pixels = stacked.reshape(-1, 3, self.side, self.side)
         count, _, height, width = pixels.shape
         shift = max(1, self.side // SHIFT)
         wide = np.pad(pixels, ((0, 0), (0, 0), (shift, shift), (shift, shift)), mode="reflect")
         down, right = rng.integers(0, 2 * shift + 1, size=(2, count))
         rows = down[:, None] + np.arange(height)
         columns = right[:, None] + np.arange(width)
-        mirrored = (rng.random(count) < 0.5) & self.changes["mirrored"]
+        mirrored = np.repeat(rng.random(len(stacked)) < 0.5, len(self.columns)) & self.changes["mirrored"]
         columns[mirrored] = columns[mirrored, ::-1]
         made = wide[np.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].transpose(0, 3, 1, 2)
         made = np.ascontiguousarray(made)
@@ -188,7 +208,7 @@ class PixelProcessor:
         for place in np.flatnonzero(rng.random(count) < ERASED):
             y, x = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
             made[place, :, y : y + side, x : x + side] = 128
-        return {"pixels": made}
+        return {"pixels": made.reshape(stacked.shape)}
 
     def costs(self, encoded: Sequence[np.ndarray]) -> np.ndarray:
         """Ones [n]: every picture costs the same."""
@@ -199,11 +219,18 @@ class PixelProcessor:
         return np.ones(len(inputs), dtype=np.int64)
 
 
+def apart(pixels: Any, columns: int) -> Any:
+    """Pictures that lie one upon another, each by itself: a tensor [B, columns · 3, H, W] -> [B · columns, 3, H, W]."""
+    return pixels if columns == 1 else pixels.reshape(-1, 3, *pixels.shape[2:])
+
+
 def body(folder: Path, meta: Mapping[str, Any]) -> Any:
-    """The network: pixels [B, 3, H, W] uint8 -> features [B, 256]."""
+    """The network: pixels [B, columns · 3, H, W] uint8 -> features [B, columns · 256]."""
     import torch
     from torch import nn
     from torch.nn import functional
+
+    count = int(meta.get("columns", 1))  # bundles that do not say so have one
 
     def normed(before: int, width: int, kernel: int, stride: int = 1) -> nn.Sequential:
         convolution = nn.Conv2d(before, width, kernel, stride, kernel // 2, bias=False)
@@ -226,7 +253,7 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
     class ConvNet(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.width = WIDTHS[-1]
+            self.width = count * WIDTHS[-1]
             self.register_buffer("mean", torch.tensor(meta["mean"]).reshape(1, 3, 1, 1))
             self.register_buffer("spread", torch.tensor(meta["spread"]).reshape(1, 3, 1, 1))
             self.stem = normed(3, WIDTHS[0], 3)
@@ -236,11 +263,12 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
             self.stages = nn.ModuleList(made)
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-            x = (pixels.float() - self.mean) / self.spread
+            x = (apart(pixels, count).float() - self.mean) / self.spread
             x = functional.relu(self.stem(x.contiguous(memory_format=torch.channels_last)))
             for block in self.stages:
                 x = block(x)
-            return x.mean((2, 3))
+            x = x.mean((2, 3))
+            return x if count == 1 else x.reshape(-1, self.width)
 
         def blocks(self) -> list[nn.Module]:
             return [self.stem, *self.stages]

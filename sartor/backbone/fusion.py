@@ -1,12 +1,14 @@
 """Late fusion: a model for each kind of input, whose answers are weighed. Any of the inputs may be missing.
 
 A product of experts (Hinton 2002) with one weight for each, fitted on validation rows; of the members whose inputs are missing nothing is heard, and
-the others' weights grow to the same sum.
+the others' weights grow to the same sum. A member learned of the rows that have its inputs, which may have another mean than all, or lack a class:
+what it tells is brought to the units and classes of the whole first.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from sartor.backbone import Card
 TAKES: tuple[str, ...] = ()  # it reads through its members, whatever these take
 TRAINS = "fused"  # by the step `fuse`
 FOLDER = "members"
-LEAST_WEIGHT = 1e-3
+LEAST_WEIGHT = 1e-3  # of a member, so that it is heard where it is alone
 
 
 def cards() -> list[Card]:
@@ -40,7 +42,7 @@ def processor(folder: Path, meta: Mapping[str, Any]) -> FusionProcessor:
                 leaves.load("backbone", member["backbone"]["leaf"]).processor(
                     folder / FOLDER / str(place), member["backbone"]
                 ),
-                list(member["inputs"]),
+                member.get("sufficient") or [[name] for name in member["inputs"]],  # bundles may not say so
                 member["filler"],
             )
             for place, member in enumerate(meta["members"])
@@ -51,8 +53,8 @@ def processor(folder: Path, meta: Mapping[str, Any]) -> FusionProcessor:
 class FusionProcessor:
     """Inputs to the arrays of every member, and which members have something to go by."""
 
-    def __init__(self, members: Sequence[tuple[Any, list[str], dict[str, Any]]]) -> None:
-        """members: (processor, its input columns, a row of them that stands in where they are missing)."""
+    def __init__(self, members: Sequence[tuple[Any, list[list[str]], dict[str, Any]]]) -> None:
+        """members: (processor, sets of its input columns of which one is enough, a row that stands in where there is none)."""
         self.members = list(members)
         self.axes: dict[str, dict[int, str]] = {"present": {0: "batch"}}
         for place, (processor, _, filler) in enumerate(self.members):
@@ -69,8 +71,8 @@ class FusionProcessor:
         """Each member's arrays under its own names, and present [B, members] float32."""
         present = np.zeros((len(inputs), len(self.members)), dtype=np.float32)
         made: dict[str, np.ndarray] = {}
-        for place, (processor, columns, filler) in enumerate(self.members):
-            there = [any(row.get(name) is not None for name in columns) for row in inputs]
+        for place, (processor, sets, filler) in enumerate(self.members):
+            there = [_has(row, sets) for row in inputs]
             present[:, place] = there
             batch = processor([row if has else filler for row, has in zip(inputs, there, strict=True)])
             made |= {_name(place, name): array for name, array in batch.items()}
@@ -79,8 +81,8 @@ class FusionProcessor:
     def length(self, inputs: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """The sum of what each row costs its members [n]."""
         total = np.zeros(len(inputs), dtype=np.int64)
-        for processor, columns, filler in self.members:
-            rows = [row if any(row.get(name) is not None for name in columns) else filler for row in inputs]
+        for processor, sets, filler in self.members:
+            rows = [row if _has(row, sets) else filler for row in inputs]
             total += np.asarray(processor.length(rows), dtype=np.int64)
         return total
 
@@ -105,6 +107,9 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
                 ]
             )
             self.weights = nn.Parameter(torch.ones(len(self.members)), requires_grad=False)
+            for place, member in enumerate(meta["members"]):
+                if (places := member.get("fits", {}).get("places")) is not None:
+                    self.register_buffer(f"order_{place}", torch.tensor(_order(places, self.width)), persistent=False)
 
         def forward(self, present: torch.Tensor, **arrays: torch.Tensor) -> torch.Tensor:
             told = []
@@ -114,16 +119,23 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
                     for name, a in arrays.items()
                     if name.startswith(_name(place, ""))
                 }
-                told.append(next(iter(member(**mine).values())).float())
-            weights = self.weights * present  # [B, members]
-            heard = weights.sum(1, keepdim=True).clamp(min=LEAST_WEIGHT)
-            weights = weights * (self.weights.sum() / heard)
-            outputs = torch.stack(told, 1)  # [B, members, outputs]
+                told.append(self._fitted(place, next(iter(member(**mine).values())).float()))
+            every = self.weights.clamp(min=LEAST_WEIGHT)
+            weights = every * present  # [B, members]
+            weights = weights / weights.sum(1, keepdim=True).clamp(min=LEAST_WEIGHT)  # 0 where nothing is there
             if meta["logs"]:
-                outputs = outputs.log_softmax(-1)
-            else:
-                weights = weights / self.weights.sum()
-            return (outputs * weights.unsqueeze(-1)).sum(1)
+                weights = weights * every.sum()
+            return (torch.stack(told, 1) * weights.unsqueeze(-1)).sum(1)
+
+        def _fitted(self, place: int, told: torch.Tensor) -> torch.Tensor:
+            """What a member tells [B, its outputs] in the units or classes of the whole [B, outputs]."""
+            fits = meta["members"][place].get("fits", {})
+            if meta["logs"]:
+                told = told.log_softmax(-1)
+            if "places" in fits:
+                told = torch.cat([told, torch.full_like(told[:, :1], fits["floor"])], 1)
+                return told.index_select(1, getattr(self, f"order_{place}"))
+            return told * fits["stretch"] + fits["shift"] if "stretch" in fits else told
 
         def blocks(self) -> list[nn.Module]:
             return list(self.members)
@@ -131,11 +143,46 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
     return Fusion()
 
 
-def filled(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row as a bundle keeps it, to stand in where inputs are missing."""
-    from sartor.predict import portable
+def fits(own: Mapping[str, Any], whole: Mapping[str, Any]) -> dict[str, Any]:
+    """How outputs under a member's spec become some under the fusion's.
 
-    made: dict[str, Any] = json.loads(json.dumps(portable(row)))
+    Of numbers a `stretch` and a `shift`. Of classes the `places` that the member's have among the fusion's, and the `floor` of those that it never
+    saw: the log probability of one row more than it saw (Laplace). Nothing where both specs say the same.
+    """
+    if "classes" in own:
+        if list(own["classes"]) == list(whole["classes"]):
+            return {}
+        place = {name: number for number, name in enumerate(whole["classes"])}
+        seen = own["rows"] if "rows" in own else sum(own["counts"])
+        return {"places": [place[name] for name in own["classes"]], "floor": -math.log(1 + seen)}
+    if "spread" not in own:
+        return {}
+    return {"stretch": own["spread"] / whole["spread"], "shift": (own["mean"] - whole["mean"]) / whole["spread"]}
+
+
+def _order(places: Sequence[int], outputs: int) -> list[int]:
+    """For each of the fusion's classes where it stands among a member's outputs; behind them where it is none of the member's."""
+    order = [len(places)] * outputs
+    for number, place in enumerate(places):
+        order[place] = number
+    return order
+
+
+def _has(row: Mapping[str, Any], sets: Sequence[Sequence[str]]) -> bool:
+    """Whether a row has all columns of one of these sets."""
+    return any(not any(_blank(row.get(name)) for name in names) for names in sets)
+
+
+def _blank(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def filled(row: Mapping[str, Any], inputs: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """A row of these inputs as a bundle keeps it, to stand in where they are missing."""
+    from sartor.predict import kept
+
+    (small,) = kept([row], inputs, 1)
+    made: dict[str, Any] = json.loads(json.dumps(small))
     return made
 
 

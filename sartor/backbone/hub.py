@@ -224,7 +224,8 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
         if "dropout" in name and isinstance(getattr(config, name), float):
             setattr(config, name, 0.0)
     # Eager attention: the fastest backward pass on a CPU at these lengths, and the pattern that ONNX Runtime can fuse.
-    encoder = AutoModel.from_config(config, attn_implementation="eager", trust_remote_code=False)
+    made = AutoModel.from_config(config, attn_implementation="eager", trust_remote_code=False)
+    encoder = made.float()  # whatever type the checkpoint has: half of one is slow on a CPU, and no head is of it
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
 

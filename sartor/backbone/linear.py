@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sartor.backbone import Card
-from sartor.tables import KINDS, Table, sizes
+from sartor.tables import KINDS, Table, sizes, spread_of
 
 TAKES = KINDS
 TRAINS = "fit"
@@ -51,7 +51,7 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
         if column.kind == "category" or not len(there):
             scale.append([0.0, 1.0])
         else:
-            scale.append([float(there.mean()), float(there.std()) or 1.0])
+            scale.append([float(there.mean()), spread_of(there)])
     (target / "scale.json").write_text(json.dumps(scale), encoding="utf-8")
     return {"leaf": "linear", "ref": "linear", "owns_weights": True}
 

@@ -1,7 +1,8 @@
 """A small convolutional network on log-mel spectrograms that trains from nothing: minutes on a CPU for thousands of short recordings.
 
 Features are the mean and the maximum over time (as in PANNs, Kong et al. 2020, 10.1109/TASLP.2020.3030497), of whole frames only: how far a batch is
-padded changes nothing.
+padded changes no answer. In training it changes a little, as the norms' means count the silence in. Of several recordings of a row each is heard
+by itself, and their features stand in the order of the columns.
 """
 
 from __future__ import annotations
@@ -96,12 +97,12 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
     }
     plain = MelProcessor(**settings, mean=[0.0] * BANDS, spread=[1.0] * BANDS)
     step = max(1, len(inputs) // SAMPLE)
-    frames = np.concatenate(plain.encode(list(inputs[::step]))).astype(np.float64)
+    frames = np.concatenate([levels for row in plain.encode(list(inputs[::step])) for levels in row]).astype(np.float64)
     settings |= {"mean": frames.mean(axis=0).tolist(), "spread": np.maximum(frames.std(axis=0), 0.1).tolist()}
     target = folder / "processor"
     target.mkdir(parents=True, exist_ok=True)
     (target / "mel.json").write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
-    meta = {"leaf": "melnet", "ref": ref, "owns_weights": True, "quantise": "static"}
+    meta = {"leaf": "melnet", "ref": ref, "columns": len(columns), "owns_weights": True, "quantise": "static"}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         models.save(models.Model(body(folder, meta), {}), folder)
@@ -114,7 +115,7 @@ def processor(folder: Path, meta: Mapping[str, Any]) -> MelProcessor:
 
 
 class MelProcessor:
-    """Recordings to standardised log-mel energies; those of several columns one after another."""
+    """Recordings to standardised log-mel energies; those of several columns beside each other."""
 
     axes: Mapping[str, Mapping[int, str]] = {"mel": {0: "batch", 2: "frames"}, "frames": {0: "batch"}}
     batch_units = 4096  # frames
@@ -130,35 +131,39 @@ class MelProcessor:
         self.spread = np.asarray(spread, dtype=np.float32)
 
     def __call__(self, inputs: Sequence[Mapping[str, Any]]) -> dict[str, np.ndarray]:
-        """mel [B, 1, frames, bands] float32, padded with zeros to the longest of the batch; frames [B] int64, how many of them are real."""
+        """mel [B, columns, frames, bands] float32, padded with zeros to the longest of the batch; frames int64, how many of them are real: [B], or
+        [B, columns] where there are several.
+        """
         return self.padded(self.encode(inputs))
 
-    def encode(self, inputs: Any) -> list[np.ndarray]:
-        """Standardised energies of every input [frames, bands] float32.
+    def encode(self, inputs: Any) -> list[list[np.ndarray]]:
+        """Standardised energies [frames, bands] float32 of every recording; of each input one for each column.
 
         Raises: RowError `row.bad-value` for what is no recording.
         """
-        return [np.concatenate([self._levels(row[name], name) for name in self.columns]) for row in inputs]
+        return [[self._levels(row[name], name) for name in self.columns] for row in inputs]
 
-    def costs(self, encoded: Sequence[np.ndarray]) -> np.ndarray:
+    def costs(self, encoded: Sequence[Sequence[np.ndarray]]) -> np.ndarray:
         """Frames of each [n]."""
-        return np.array([len(levels) for levels in encoded], dtype=np.int64)
+        return np.array([sum(map(len, row)) for row in encoded], dtype=np.int64)
 
     def length(self, inputs: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Frames of each input [n]; nothing is transformed for it."""
         return np.array([sum(self._frames(row[name], name) for name in self.columns) for row in inputs], dtype=np.int64)
 
-    def padded(self, encoded: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+    def padded(self, encoded: Sequence[Sequence[np.ndarray]]) -> dict[str, np.ndarray]:
         """A batch of what `encode` gave."""
-        frames = self.costs(encoded)
-        mel = np.zeros((len(encoded), 1, int(frames.max(initial=LEAST_FRAMES)), BANDS), dtype=np.float32)
-        for place, levels in enumerate(encoded):
-            mel[place, 0, : len(levels)] = levels
-        return {"mel": mel, "frames": frames}
+        count = len(self.columns)
+        frames = np.array([[len(levels) for levels in row] for row in encoded], dtype=np.int64).reshape(-1, count)
+        mel = np.zeros((len(encoded), count, int(frames.max(initial=LEAST_FRAMES)), BANDS), dtype=np.float32)
+        for i, row in enumerate(encoded):
+            for j, levels in enumerate(row):
+                mel[i, j, : len(levels)] = levels
+        return {"mel": mel, "frames": frames if count > 1 else frames[:, 0]}
 
     def augmented(
         self,
-        encoded: Sequence[np.ndarray],
+        encoded: Sequence[Sequence[np.ndarray]],
         rng: np.random.Generator,
         *,
         speed: float = 0.1,
@@ -173,12 +178,8 @@ class MelProcessor:
         much silence in at the other. gain_db: louder or quieter by at most that. noise_db: even noise that is at least so far below the loudest
         frame, in every other recording. masks: up to this share of the frames, and of the bands, is blanked (SpecAugment, Park et al. 2019).
         """
-        return self.padded(
-            [
-                self._changed(levels, rng, speed=speed, shift=shift, gain_db=gain_db, noise_db=noise_db, masks=masks)
-                for levels in encoded
-            ]
-        )
+        strengths = {"speed": speed, "shift": shift, "gain_db": gain_db, "noise_db": noise_db, "masks": masks}
+        return self.padded([[self._changed(levels, rng, **strengths) for levels in row] for row in encoded])
 
     def _changed(
         self,
@@ -243,10 +244,12 @@ def _nepers(decibels: float) -> float:
 
 
 def body(folder: Path, meta: Mapping[str, Any]) -> Any:
-    """The network: mel [B, 1, frames, bands], frames [B] -> features [B, 256]. Its weights are those of `start`."""
+    """The network: mel [B, columns, frames, bands], frames [B] or [B, columns] -> features [B, columns · 256]. Its weights are those of `start`."""
     import torch
     from torch import nn
     from torch.nn import functional
+
+    count = int(meta.get("columns", 1))  # bundles that do not say so have one
 
     class Block(nn.Module):
         """A 3×3 convolution, normalised."""
@@ -266,11 +269,13 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
 
         def __init__(self) -> None:
             super().__init__()
-            self.width = 2 * WIDTHS[-1]
+            self.width = count * 2 * WIDTHS[-1]
             pairs = zip((1, *WIDTHS), WIDTHS, strict=False)
             self.layers = nn.ModuleList(Block(*pair, 1 if place else 2) for place, pair in enumerate(pairs))
 
         def forward(self, mel: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:
+            if count > 1:
+                mel, frames = mel.flatten(0, 1).unsqueeze(1), frames.flatten()
             x = self.layers[0](_silenced(mel, frames))
             frames = (frames + 1) // 2
             for layer, pool in zip(self.layers[1:], POOLS, strict=True):
@@ -279,7 +284,8 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
                 x, frames = functional.max_pool2d(x, pool), frames // pool[0]
             x = _silenced(x, frames).mean(3)  # [B, channels, frames]
             mean = x.sum(2) / frames.unsqueeze(1)
-            return torch.cat([mean, x.amax(2)], dim=1)  # nothing is below zero, so what is silenced is no maximum
+            x = torch.cat([mean, x.amax(2)], dim=1)  # nothing is below zero, so what is silenced is no maximum
+            return x if count == 1 else x.reshape(-1, self.width)
 
         def blocks(self) -> list[nn.Module]:
             return list(self.layers)

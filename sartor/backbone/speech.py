@@ -103,6 +103,11 @@ def resolve_options(
     return {"seconds": seconds}, {"seconds": seconds, "cut": cut}
 
 
+def find(ref: str) -> Path:
+    """The folder of a checkpoint. Raises: InputError `backbone.*`, `weights.broken`."""
+    return pretrained.folder_of(ref, FAMILIES)
+
+
 def flops(ref: str, profile: Any) -> float:
     """Of one forward pass, as many as an encoder's products would be in the same time: convolutions count three times, as in convnet."""
     config = _config(pretrained.folder_of(ref, FAMILIES))

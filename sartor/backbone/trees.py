@@ -239,8 +239,8 @@ def _outputs(model: Any, bins: np.ndarray) -> np.ndarray:
     """Log odds of every class [n, classes], or the one number that is told [n, 1]."""
     if not hasattr(model, "classes_"):
         return np.asarray(model.predict(_nan(bins)))[:, None]
-    told = model.decision_function(_nan(bins))
-    return np.stack([-told, told], axis=1) / 2 if told.ndim == 1 else np.asarray(told)
+    told = np.asarray(model.decision_function(_nan(bins)))
+    return np.stack([-told, told], axis=1) / 2 if len(model.classes_) == 2 else told.reshape(len(told), -1)
 
 
 def _module(folder: Path, model: Any, scale: float) -> tuple[Any, dict[str, Any]]:
@@ -248,7 +248,7 @@ def _module(folder: Path, model: Any, scale: float) -> tuple[Any, dict[str, Any]
     import torch
 
     told = np.ravel(model._baseline_prediction) * scale
-    binary = len(told) == 1 and hasattr(model, "classes_")
+    binary = len(getattr(model, "classes_", ())) == 2
     held: dict[str, list[Any]] = {
         name: [] for name in ("root", "column", "edge", "left", "right", "unknown", "set", "value")
     }
@@ -266,7 +266,9 @@ def _module(folder: Path, model: Any, scale: float) -> tuple[Any, dict[str, Any]
                 inside.append(np.array([0, *goes_left], dtype=np.uint8))
             held["column"].append(0 if leaf else int(node["feature_idx"]))
             # Its trees compare numbers of bins that begin at 0; ours begin at 1.
-            held["edge"].append(0 if leaf or named else int(np.floor(node["num_threshold"])) + 1)
+            # A split on the gaps alone is written as one at infinity: every bin goes left.
+            most = min(float(node["num_threshold"]), BINS + 1.0)
+            held["edge"].append(0 if leaf or named else int(np.floor(most)) + 1)
             held["left"].append(begin + (place if leaf else int(node["left"])))
             held["right"].append(begin + (place if leaf else int(node["right"])))
             held["unknown"].append(int(node["missing_go_to_left"]))

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from sartor import pretrained
-from sartor.backbone import Card
+from sartor import checkpoint, pretrained
+from sartor.backbone import Card, convnet
 from sartor.errors import InputError
 from sartor.modality import image
 from sartor.pixels import resized
@@ -43,6 +43,11 @@ FAMILIES = (
     "siglip_vision_model",
 )
 CONVOLVES = ("resnet", "convnext", "convnextv2", "regnet", "mobilenet_v1", "mobilenet_v2")
+# Operations of a forward pass on 224 × 224 pixels, and the power of `depth_multiplier` by which they grow: of nets whose configuration tells no sizes.
+MOBILE = {"mobilenet_v1": (1.14e9, 1.9), "mobilenet_v2": (0.6e9, 1.6)}
+# Pixels of a patch's side where a configuration says nothing, as transformers would fill it in; of all others 16.
+PATCHES = {"swin": 4, "convnext": 4, "convnextv2": 4, "dinov2": 14, "clip": 32}
+survived = convnet.survived  # which changes in training leave answers as they are
 SAMPLINGS = {0: "nearest", 1: "lanczos", 2: "bilinear", 3: "bicubic"}
 
 
@@ -64,13 +69,107 @@ def find(ref: str) -> Path:
 
 
 def flops(ref: str, profile: Any) -> float:
-    """Of one forward pass, roughly: two for each weight and each of its places, which for a convolutional net are many."""
+    """Of one forward pass, as many as an encoder's products would be in the same time: convolutions count three times, as in convnet.
+
+    Raises: InputError `backbone.broken` for a configuration whose sizes are none.
+    """
     folder = find(ref)
-    weights = (folder / "model.safetensors").stat().st_size / 4
     config = _vision(pretrained.config_of(folder))
-    side = _side(_settings(folder, config))
-    places = (side / 16) ** 2 if config["model_type"] in CONVOLVES else (side / _patch(config)) ** 2
-    return float(2 * weights * max(1.0, places / 4) * profile.columns)
+    family, side = config["model_type"], _side(_settings(folder, config))
+    if family in MOBILE:
+        usual, power = MOBILE[family]
+        found = usual * (side / 224) ** 2 * _factor(ref, config, "depth_multiplier", otherwise=1.0) ** power
+    elif family.startswith("convnext"):
+        found = _convnext(ref, config, side)
+    elif family in CONVOLVES:
+        found = _residual(ref, config, side)
+    else:
+        found = (_windows if family == "swin" else _patches)(ref, config, side)
+    return float(found * (3 if family in CONVOLVES else 1) * profile.columns)
+
+
+def _patches(ref: str, config: dict[str, Any], side: int) -> float:
+    """Operations of a transformer over all patches of a picture, and the token that stands for it."""
+    width = checkpoint.size_of(ref, config, "hidden_size", otherwise=768)
+    layers = checkpoint.size_of(ref, config, "num_hidden_layers", otherwise=12)
+    ratio = _factor(ref, config, "mlp_ratio", otherwise=4.0)
+    inner = checkpoint.size_of(ref, config, "intermediate_size", otherwise=int(ratio * width))
+    patch = _patch(ref, config)
+    places = (side // patch) ** 2 + 1
+    return 2.0 * places * (3 * patch**2 * width + layers * (4 * width**2 + 2 * width * inner + 2 * places * width))
+
+
+def _windows(ref: str, config: dict[str, Any], side: int) -> float:
+    """Operations of Swin: attention within windows, and stages of which each has a quarter of the places at twice the width."""
+    width = checkpoint.size_of(ref, config, "embed_dim", otherwise=96)
+    window = checkpoint.size_of(ref, config, "window_size", otherwise=7)
+    patch, ratio = _patch(ref, config), _factor(ref, config, "mlp_ratio", otherwise=4.0)
+    places = float((side // patch) ** 2)
+    total = 2.0 * places * 3 * patch**2 * width
+    for stage, layers in enumerate(_sizes(ref, config, "depths", otherwise=(2, 2, 6, 2))):
+        if stage:
+            places, width = places / 4, 2 * width
+            total += 2.0 * places * 2 * width * width  # four places of half the width become one
+        total += 2.0 * layers * places * ((4 + 2 * ratio) * width**2 + 2 * window**2 * width)
+    return total
+
+
+def _convnext(ref: str, config: dict[str, Any], side: int) -> float:
+    """Operations of ConvNeXt: of a block a 7 × 7 convolution of each channel by itself, and two products."""
+    patch = _patch(ref, config)
+    places, before, total = float((side // patch) ** 2), 0, 0.0
+    widths = _sizes(ref, config, "hidden_sizes", otherwise=(96, 192, 384, 768))
+    for width, layers in zip(widths, _sizes(ref, config, "depths", otherwise=(3, 3, 9, 3)), strict=False):
+        places = places / 4 if before else places
+        total += 2.0 * places * width * (4 * before if before else 3 * patch**2)
+        total += 2.0 * places * layers * (49 * width + 8 * width**2)
+        before = width
+    return total
+
+
+def _residual(ref: str, config: dict[str, Any], side: int) -> float:
+    """Operations of ResNet and RegNet: of a layer two 3 × 3 convolutions, or one between two that mix channels."""
+    grouped = config["model_type"] == "regnet"
+    before = checkpoint.size_of(ref, config, "embedding_size", otherwise=32 if grouped else 64)
+    widths = _sizes(ref, config, "hidden_sizes", otherwise=(128, 192, 512, 1088) if grouped else (256, 512, 1024, 2048))
+    depths = _sizes(ref, config, "depths", otherwise=(2, 6, 12, 2) if grouped else (3, 4, 6, 3))
+    group = checkpoint.size_of(ref, config, "groups_width", otherwise=64)
+    side = -(-side // 2)
+    total = 2.0 * side**2 * 3 * (3 if grouped else 7) ** 2 * before
+    side = side if grouped else -(-side // 2)  # ResNet takes the maximum of each four
+    for stage, (width, layers) in enumerate(zip(widths, depths, strict=False)):
+        halves = bool(stage) or bool(config.get("downsample_in_first_stage", grouped))
+        places, side = float(side**2), -(-side // 2) if halves else side
+        after = float(side**2)
+        around = 2.0 * after * before * width if halves or before != width else 0.0
+        if grouped or config.get("layer_type", "bottleneck") == "bottleneck":
+            inner, mixed = (width, min(group, width)) if grouped else (width // 4, width // 4)
+            rest = 9 * mixed * inner + inner * width  # of a place, behind the first mixing of channels
+            first = 2.0 * (places * before * inner + after * rest)
+            each = 2.0 * after * (width * inner + rest)
+        else:
+            first, each = 2.0 * after * 9 * (before + width) * width, 2.0 * after * 18 * width**2
+        total += around + first + (layers - 1) * each
+        before = width
+    return total
+
+
+def _sizes(ref: str, config: dict[str, Any], name: str, *, otherwise: Sequence[int]) -> list[int]:
+    """A list of sizes that a configuration has. Raises: InputError `backbone.broken` where one is none."""
+    told = config.get(name)
+    listed = [one for one in (told if isinstance(told, list) else [told]) if one is not None]
+    return [checkpoint.size_of(ref, {name: one}, name, otherwise=1) for one in listed] or list(otherwise)
+
+
+def _factor(ref: str, config: dict[str, Any], name: str, *, otherwise: float) -> float:
+    """A factor that a configuration has. Raises: InputError `backbone.broken` where it is none."""
+    told = config.get(name)
+    if told is None:
+        return otherwise
+    if isinstance(told, bool) or not isinstance(told, int | float) or not 0 < told <= 1_000:
+        why = f"has {told!r} as {name}, which is no factor"
+        raise InputError("backbone.broken", ref=ref, file="config.json", why=why)
+    return float(told)
 
 
 def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:
@@ -117,6 +216,7 @@ class PictureProcessor:
         `factor`, `mean` and `spread` of the colours."""
         self.settings = dict(settings)
         self.columns: list[str] = list(settings["columns"])
+        self.changes: Mapping[str, bool] = {"mirrored": False}  # that training may make besides
         self.factor = np.float32(settings["factor"])
         self.mean = np.asarray(settings["mean"], dtype=np.float32)
         self.spread = np.asarray(settings["spread"], dtype=np.float32)
@@ -140,7 +240,9 @@ class PictureProcessor:
         return {"pixel_values": made.reshape(len(encoded), -1, *encoded[0].shape[1:])}
 
     def augmented(self, encoded: Sequence[np.ndarray], rng: np.random.Generator) -> dict[str, np.ndarray]:
-        """Half of them mirrored."""
+        """Half of them mirrored where `changes` says so, all pictures of a row or none."""
+        if not self.changes["mirrored"]:
+            return self.padded(encoded)
         return self.padded([one[:, :, ::-1] if rng.random() < 0.5 else one for one in encoded])
 
     def costs(self, encoded: Sequence[np.ndarray]) -> np.ndarray:
@@ -270,7 +372,8 @@ def _settings(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
         read = AutoImageProcessor.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
         told = read.to_dict()  # with what its class leaves unsaid
     side = int(config.get("image_size") or 224)
-    size, crop = told.get("size", {"height": side, "width": side}), told.get("crop_size")
+    # What is null there is as good as left out.
+    size, crop = told.get("size") or {"height": side, "width": side}, told.get("crop_size")
     size = {"shortest_edge": size} if isinstance(size, int) and told.get("do_center_crop") else size
     size = {"height": size, "width": size} if isinstance(size, int) else size
     crop = {"height": crop, "width": crop} if isinstance(crop, int) else crop
@@ -284,8 +387,8 @@ def _settings(folder: Path, config: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "size": int(short) if short else (int(size["height"]), int(size["width"])),
         "crop": cut,
-        "how": SAMPLINGS.get(int(told.get("resample", 2)), "bilinear"),
-        "factor": float(told.get("rescale_factor", 1 / 255)) if told.get("do_rescale", True) else 1.0,
+        "how": SAMPLINGS.get(2 if told.get("resample") is None else int(told["resample"]), "bilinear"),
+        "factor": float(told.get("rescale_factor") or 1 / 255) if told.get("do_rescale", True) else 1.0,
         "mean": list(told.get("image_mean") or [0.485, 0.456, 0.406]) if told.get("do_normalize", True) else [0.0] * 3,
         "spread": list(spread) if told.get("do_normalize", True) else [1.0] * 3,
     }
@@ -296,9 +399,9 @@ def _side(settings: Mapping[str, Any]) -> int:
     return int(size if isinstance(size, int) else size[0])
 
 
-def _patch(config: Mapping[str, Any]) -> int:
-    patch = config.get("patch_size") or 16
-    return int(patch[0] if isinstance(patch, list | tuple) else patch)
+def _patch(ref: str, config: dict[str, Any]) -> int:
+    usual = PATCHES.get(str(config["model_type"]).split("_")[0], 16)
+    return _sizes(ref, config, "patch_size", otherwise=[usual])[0]
 
 
 def _centre(pixels: np.ndarray, height: int, width: int) -> np.ndarray:

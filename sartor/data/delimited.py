@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NamedTuple
 
+from sartor.data.cells import is_number
 from sartor.data.source import File
 from sartor.errors import InputError
 
@@ -45,9 +46,14 @@ _MAGIC = {
     b"PAR1": "Parquet: name the file .parquet",
     b"\x1f\x8b": "gzip: name the file .gz",
     b"\xd0\xcf\x11\xe0": "an old Office document: save the sheet as CSV (UTF-8)",
-    b"\x89PNG": "an image: give a folder of images, in a folder for each class, or a table that names their files",
-    b"\xff\xd8\xff": "an image: give a folder of images, in a folder for each class, or a table that names their files",
-    b"GIF8": "an image: give a folder of images, in a folder for each class, or a table that names their files",
+    **dict.fromkeys(
+        (b"\x89PNG", b"\xff\xd8\xff", b"GIF8", b"RIFFWEBP"),
+        "an image: give a folder of images, in a folder for each class, or a table that names their files",
+    ),
+    **dict.fromkeys(
+        (b"RIFFWAVE", b"fLaC\0", b"fLaC\x80", b"OggS\0", b"ID3\2", b"ID3\3", b"ID3\4"),
+        "a recording: give a folder of recordings, in a folder for each class, or a table that names their files",
+    ),
     b"%PDF": "a PDF: copy its table into a CSV (UTF-8)",
     **dict.fromkeys(
         (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
@@ -172,8 +178,9 @@ def find_encoding(file: File) -> Encoding:
             return _whole(file, (codec,)) or _refuse(
                 file, f"it begins with the mark of {codec} but is not valid {codec}"
             )
+    start = head[:4] + head[8:12] if head.startswith(b"RIFF") else head  # the size stands between
     for magic, what in _MAGIC.items():
-        if head.startswith(magic):
+        if start.startswith(magic):
             raise InputError("data.binary", path=file.name, found=what)
     if b"\x00" in head:
         for codec in ("utf-16-le", "utf-16-be"):
@@ -264,7 +271,7 @@ def _name_like(names: Iterable[str]) -> bool:
 
 
 def _numeric(value: str) -> bool:
-    return bool(re.fullmatch(r"[-+]?(\d[\d,]*\.?\d*|\.\d+)([eE][-+]?\d+)?%?", value.strip()))
+    return is_number(value.strip().removesuffix("%"))
 
 
 def _refuse(file: File, reason: str) -> Encoding:

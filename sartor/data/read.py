@@ -9,12 +9,9 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
-import lzma
 import os
 import shutil
 import uuid
-import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -26,13 +23,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from sartor.data import cells
 from sartor.data.dataset import PARTS, Dataset, Schema, SetAside, as_text, load_arrow, save_arrow
 from sartor.data.schema import NESTED, infer
-from sartor.data.source import File, Piece, find
+from sartor.data.source import BROKEN, File, Piece, as_utf8, find
 from sartor.data.table import MAX_COLUMNS, Table, media_of, name_of, open_piece
 from sartor.errors import InputError
 
-_BROKEN = (zlib.error, lzma.LZMAError, EOFError, zipfile.BadZipFile, NotImplementedError, pa.ArrowException)
+_BROKEN = (*BROKEN, pa.ArrowException)
 Roles = Callable[[pa.Table], tuple[Schema, str]]  # `infer`, with what the user asked for
 
 
@@ -46,6 +44,7 @@ class _Rows:
     notes: tuple[str, ...]
     missing: tuple[tuple[str, str], ...]  # (file, column that it lacks)
     names: Mapping[str, Sequence[str | None]]  # of columns of media, what the file of each row is called
+    absent: Mapping[str, Mapping[str, Any]]  # of columns of names of which no file is there, `data.media-missing`
 
 
 def read(
@@ -60,6 +59,8 @@ def read(
 
     source: a file, a folder, a zip archive, a hub data set id, or {part: any of these} with parts of PARTS. cache: a
     folder where the rows are kept as an Arrow file and memory-mapped, under a name made of what was read.
+    A column of numbers of which most with a comma cannot mean thousands (1,5 and 0,250) has decimal commas: they become points, and 1,234
+    is 1.234 there. Without such a column around it, 1,234 is a thousand and more.
     Example: `read("reviews.csv", target="label")`.
     Raises: InputError `data.*`, `schema.*`.
     """
@@ -72,28 +73,34 @@ def read(
     )
     schema, _ = roles(rows.table)
     _check_missing(rows, schema)
+    table, notes = _typed(rows.table, schema)
     return Dataset(
-        table=_typed(rows.table, schema),
+        table=table,
         schema=schema,
         part=part,
         fingerprint=fingerprint(rows.table, part),
         source=_describe(source),
         set_aside=rows.set_aside,
-        notes=rows.notes,
+        notes=(*rows.notes, *notes),
         files=tuple((piece.part or "", name_of(piece)) for piece in pieces),
         names=rows.names,
     )
 
 
 def rows(source: str | Path) -> list[dict[str, Any]]:
-    """The rows of a file as {column: value}, without asking what its columns are; a text that is not there is empty.
+    """The rows of a file as {column: value}, without asking what its columns are; a text that is not there is empty, and decimal commas are points.
 
     Raises: InputError `data.*`.
     """
     with _told(source):
         table = _read(find(source), None, infer).table
     texts = [pa.types.is_large_string(field.type) for field in table.schema]
-    columns = [pc.fill_null(c, "") if text else c for c, text in zip(table.columns, texts, strict=True)]
+    columns = [
+        pc.fill_null(_with_points(column) if _has_decimal_commas(column) and _holds_numbers(column) else column, "")
+        if text
+        else column
+        for column, text in zip(table.columns, texts, strict=True)
+    ]
     return pa.table(columns, names=table.column_names).to_pylist()  # type: ignore[no-any-return]
 
 
@@ -106,7 +113,8 @@ def _told(source: Any) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EROFS):
             raise  # of the cache: nothing is wrong with the source
         if error.errno is not None and not isinstance(error, pa.ArrowException):
-            raise InputError("data.system", path=_describe(source), reason=error.strerror) from error
+            path = as_utf8(str(error.filename or _describe(source)))
+            raise InputError("data.system", path=path, reason=error.strerror) from error
         raise InputError("data.broken", path=_describe(source), reason=error) from error
     except _BROKEN as error:
         reason = str(error).strip().rstrip(".") or "it ends too early"
@@ -155,6 +163,9 @@ def _read(pieces: Sequence[Piece], spill: Path | None, roles: Roles) -> _Rows:
     }
     for table in tables:
         places = _places(table, tables, columns, roles)
+        for name, place in zip(columns, places, strict=True):
+            if name in names and place is not None and table.columns[place] in table.absent:
+                raise InputError("data.media-missing", **table.absent[table.columns[place]])  # other parts have theirs
         if table.part != "unlabelled":
             missing += [(table.name, name) for name, place in zip(columns, places, strict=True) if place is None]
         extra = [name for i, name in enumerate(table.columns) if i not in places]
@@ -189,7 +200,8 @@ def _read(pieces: Sequence[Piece], spill: Path | None, roles: Roles) -> _Rows:
             + (f"; columns not used because other parts lack them: {', '.join(extra)}" if extra else "")
         )
     nested = {name for table in tables for name in table.nested}
-    return _Rows(sink.table(nested), tuple(runs), tuple(set_aside), tuple(notes), tuple(missing), names)
+    absent = {name: told for table in tables for name, told in table.absent.items()}
+    return _Rows(sink.table(nested), tuple(runs), tuple(set_aside), tuple(notes), tuple(missing), names, absent)
 
 
 # Putting the parts together.
@@ -264,7 +276,10 @@ def _only_input(table: Table, columns: tuple[str, ...], roles: Roles) -> str:
 
 
 def _check_missing(rows: _Rows, schema: Schema) -> None:
-    """A part may lack a column that plays no role, but not an input or the target."""
+    """A part may lack a column that plays no role, but not an input or the target; nor may the files that an input names be missing."""
+    absent = [rows.absent[column.name] for column in schema.inputs if column.name in rows.absent]
+    if absent:
+        raise InputError("data.media-missing", **absent[0])
     needed = {column.name for column in (*schema.inputs, *schema.targets)}
     lacking = [(file, column) for file, column in rows.missing if column in needed]
     if lacking:
@@ -272,8 +287,9 @@ def _check_missing(rows: _Rows, schema: Schema) -> None:
         raise InputError("data.column-missing", path=file, column=column, known=", ".join(rows.table.column_names))
 
 
-def _typed(table: pa.Table, schema: Schema) -> pa.Table:
-    """Labels as text, whatever they were; texts that are not there as empty ones."""
+def _typed(table: pa.Table, schema: Schema) -> tuple[pa.Table, list[str]]:
+    """Labels as text, whatever they were; texts that are not there as empty ones; numbers with a point for the decimals. And notes of the last."""
+    notes = []
     for column in schema.columns:
         place = table.column_names.index(column.name)
         values = table.column(place)
@@ -286,10 +302,44 @@ def _typed(table: pa.Table, schema: Schema) -> pa.Table:
             and not pa.types.is_large_binary(values.type)
         ):
             values = pc.fill_null(values, "")
+        elif column.role != "other" and column.kind == "number" and _has_decimal_commas(values):
+            values = _with_points(values)
+            notes.append(
+                f"{column.name!r}: a comma stands before the decimals, so that 12,5 is read as 12.5 and 1,234 as 1.234"
+            )
         else:
             continue
         table = table.set_column(place, column.name, values)
-    return table
+    return table, notes
+
+
+def _has_decimal_commas(values: pa.ChunkedArray) -> bool:
+    """Whether most of the numbers with one comma cannot mean thousands, and none has a comma for thousands beyond doubt (1,234.5 and 1,234,567)."""
+    if not pa.types.is_large_string(values.type):
+        return False
+    commas = _count(values, cells.DECIMAL_COMMA)
+    if not commas or _count(values, cells.THOUSANDS):
+        return False
+    return 2 * _count(values, cells.EITHER) < commas
+
+
+def _holds_numbers(values: pa.ChunkedArray) -> bool:
+    """Whether nearly all cells that hold anything write numbers."""
+    empty = pc.is_in(pc.utf8_lower(pc.utf8_trim_whitespace(values)), pa.array([*cells.UNKNOWN], pa.large_string()))
+    there = len(values) - values.null_count - (pc.sum(empty).as_py() or 0)
+    numbers = _count(values, cells.NUMBER) + _count(values, cells.DECIMAL_COMMA) - _count(values, cells.EITHER)
+    return there > 0 and numbers >= 0.95 * there
+
+
+def _count(values: pa.ChunkedArray, pattern: str) -> int:
+    return int(pc.sum(pc.match_substring_regex(values, f"^{pattern}$")).as_py() or 0)
+
+
+def _with_points(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The same cells with points for decimal commas."""
+    return pc.if_else(
+        pc.match_substring_regex(values, f"^{cells.DECIMAL_COMMA}$"), pc.replace_substring(values, ",", "."), values
+    )
 
 
 def _label_text(values: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -428,8 +478,9 @@ def _kept(pieces: Sequence[Piece], cache: Path, asked: tuple[Any, ...], roles: R
             "notes": rows.notes,
             "missing": rows.missing,
             "names": rows.names,
+            "absent": rows.absent,
         }
-        (spill / "told").write_text(json.dumps(told, ensure_ascii=False), encoding="utf-8")
+        (spill / "told").write_text(json.dumps(told), encoding="utf-8")
         os.replace(spill / "told", arrow.with_suffix(".json"))
         return replace(rows, table=load_arrow(arrow))
     finally:
@@ -448,6 +499,7 @@ def _load(arrow: Path) -> _Rows | None:
             notes=tuple(told["notes"]),
             missing=tuple((file, column) for file, column in told["missing"]),
             names=told["names"],
+            absent=told["absent"],
         )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowInvalid):
         return None
@@ -482,5 +534,5 @@ def _digest(file: File, kind: str) -> bytes:
 
 def _describe(source: str | Path | Mapping[str, Any]) -> str:
     if isinstance(source, Mapping):
-        return ", ".join(f"{part}={place}" for part, place in source.items())
-    return str(source)
+        return as_utf8(", ".join(f"{part}={place}" for part, place in source.items()))
+    return as_utf8(str(source))

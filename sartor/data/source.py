@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import fnmatch
 import gzip
+import lzma
 import os
 import re
 import stat
 import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -59,6 +61,9 @@ READABLE = (
     ".csv, .tsv, .jsonl, .parquet, .txt (text<TAB>label), a folder, a .zip of a folder, or the id of a hub data set"
 )
 OUTSIDE, MISSING = "lies outside of the folder that it is looked for in", "is not there"
+LINK, LINKED_FOLDER = "is a link out of the folder", "is a link to a folder, which is not followed"
+# What libraries raise of a file that is cut off or damaged, beside OSError.
+BROKEN = (zlib.error, lzma.LZMAError, EOFError, zipfile.BadZipFile, NotImplementedError)
 
 MAX_FILES = 250_000  # of a folder or an archive: the full aclImdb has 100,000
 MAX_ARCHIVE_BYTES = 16 << 30  # uncompressed, all members
@@ -68,22 +73,28 @@ MAX_CARD_BYTES = 1 << 20  # of the YAML at the head of README.md
 
 @dataclass(frozen=True)
 class File:
-    """Bytes with a name. `name`: as the user knows it. `inner`: the path inside the folder or archive, with "/"."""
+    """Bytes with a name. `name`: as the user knows it. `inner`: the path inside the folder or archive, with "/". `stray`: why it is not read."""
 
     name: str
     inner: str
     size: int
     opener: Callable[[], BinaryIO]
-    path: Path | None = None  # where it can be memory-mapped
+    path: Path | None = None  # where it lies
+    stray: str = ""
 
     @property
     def suffix(self) -> str:
         """Lower case, of the content: ".csv" for x.csv.gz."""
         return PurePosixPath(self.inner.lower().removesuffix(".gz")).suffix
 
+    @property
+    def packed(self) -> bool:
+        """Whether the bytes that lie there are not the content."""
+        return self.inner.lower().endswith(".gz")
+
     def open(self) -> BinaryIO:
         """A fresh stream of the content, decompressed."""
-        return cast(BinaryIO, _Unpacked(self)) if self.inner.lower().endswith(".gz") else self.opener()
+        return cast(BinaryIO, _Unpacked(self)) if self.packed else self.opener()
 
     def head(self, count: int) -> bytes:
         """The first bytes of the content."""
@@ -220,8 +231,9 @@ class _Archive:
 def _boundary(root: Path) -> Path:
     """The folder that no link may lead out of: the source itself; of a copy in the hub's cache, which is made of links, all of the copy."""
     real = root.resolve()
-    if real.parent.name == "snapshots" and (real.parent.parent / "blobs").is_dir():
-        return real.parent.parent
+    for folder in (real, *real.parents):
+        if folder.parent.name == "snapshots" and (folder.parent.parent / "blobs").is_dir():
+            return folder.parent.parent
     return real
 
 
@@ -341,19 +353,41 @@ def _single(path: Path) -> File:
     return file
 
 
-def _file(path: Path, inner: str, name: str) -> File:
-    return File(name, inner, path.stat().st_size, lambda: path.open("rb"), path)
+def _file(path: Path, inner: str, name: str, stray: str = "") -> File:
+    size = 0 if stray else path.stat().st_size
+    return File(as_utf8(name), as_utf8(inner), size, lambda: path.open("rb"), path, stray)
+
+
+def as_utf8(name: str) -> str:
+    """The name of a file with what is not UTF-8 in it replaced: such a name can be opened, but neither stored nor shown."""
+    return name if name.isascii() else name.encode("utf-8", "replace").decode("utf-8")
 
 
 def _folder(root: Path) -> list[File]:
-    """Every visible file below a folder, by name. Links to files are followed (the hub's cache is made of them)."""
+    """Every visible file below a folder, by name. Links to files are followed within it; those that lead out of it are strays.
+
+    Raises: InputError `data.folder`, `data.name` for a folder whose name would be that of a class; OSError for one that cannot be listed.
+    """
+
+    def fail(error: OSError) -> None:
+        raise error  # which os.walk would pass over, and with it the folder
+
     files: list[File] = []
-    for place, folders, names in os.walk(root):
+    boundary = _boundary(root)
+    for place, folders, names in os.walk(root, onerror=fail):
+        inside = Path(place).relative_to(root).as_posix()
+        if as_utf8(inside) != inside:
+            raise InputError("data.name", path=as_utf8(place))
         folders[:] = sorted(name for name in folders if _visible(name))
+        for name in folders:
+            path = Path(place) / name
+            if path.is_symlink():
+                files.append(_file(path, path.relative_to(root).as_posix(), str(path), LINKED_FOLDER))
         for name in sorted(names):
             path = Path(place) / name
             if _visible(name) and path.is_file():
-                files.append(_file(path, path.relative_to(root).as_posix(), str(path)))
+                away = path.is_symlink() and not path.resolve().is_relative_to(boundary)
+                files.append(_file(path, path.relative_to(root).as_posix(), str(path), LINK if away else ""))
         if len(files) > MAX_FILES:
             raise InputError("data.folder", path=root, found=f"more than {MAX_FILES:,} files")
     return files
@@ -416,25 +450,45 @@ def _visible(name: str) -> bool:
 def _tree(
     files: list[File], where: str, resolver: Resolver, *, config: str | None = None, loose: bool = False
 ) -> list[Piece]:
-    """The pieces of a folder: as its card says, or tables named for parts, or files by class, or the one table."""
-    files = _descend(files)
+    """The pieces of a folder: as its card says, or tables named for parts, or files by class, or the one table. The first has the strays."""
+    strays = tuple((file, file.stray) for file in files if file.stray)
+    files = _descend([file for file in files if not file.stray])
     card = _card(files)
     names = _class_names(card, config)
+    first, *others = _pieces(files, card, config, where, strays=strays, loose=loose)
+    pieces = (replace(first, strays=(*strays, *first.strays)), *others)
+    return [replace(piece, class_names=names, resolver=resolver) for piece in pieces]
+
+
+def _pieces(
+    files: list[File],
+    card: dict[str, Any],
+    config: str | None,
+    where: str,
+    *,
+    strays: Sequence[tuple[File, str]],
+    loose: bool,
+) -> list[Piece]:
+    """At least one. Raises: InputError `data.folder`."""
     for pieces in (_by_card(files, card, config, where), _by_name(files, where), _by_metadata(files), _by_class(files)):
         if pieces:
-            return [replace(piece, class_names=names, resolver=resolver) for piece in pieces]
+            return pieces
     if loose and (piece := _without_class(files)):
         return [piece]
     tables = [file for file in files if file.suffix in TABLE_SUFFIXES and not _is_prose(file)]
     if len(tables) == 1:
-        return [Piece(None, (tables[0],), class_names=names, resolver=resolver)]
+        return [Piece(None, (tables[0],))]
+    found = "no files"
     if tables:
         listed = ", ".join(file.inner for file in tables[:8]) + (", …" if len(tables) > 8 else "")
-        raise InputError("data.folder", path=where, found=f"{len(tables)} tables ({listed})")
-    suffixes = sorted({file.suffix or "no suffix" for file in files})
-    raise InputError(
-        "data.folder", path=where, found=f"files with {', '.join(suffixes[:8])}" if suffixes else "no files"
-    )
+        found = f"{len(tables)} tables ({listed})"
+    elif files:
+        suffixes = sorted({file.suffix or "no suffix" for file in files})
+        found = f"files with {', '.join(suffixes[:8])}"
+    if strays:
+        file, why = strays[0]
+        found += f" beside {len(strays):,} that {'is' if len(strays) == 1 else 'are'} left out ({file.inner} {why})"
+    raise InputError("data.folder", path=where, found=found)
 
 
 def _descend(files: list[File]) -> list[File]:
@@ -616,11 +670,13 @@ def _card(files: Sequence[File]) -> dict[str, Any]:
     file = next((file for file in files if file.inner == "README.md"), None)
     if file is None:
         return {}
-    found = re.match(r"﻿?---\s*\n(.*?)\n---\s*(\n|$)", file.head(MAX_CARD_BYTES).decode("utf-8", "replace"), re.DOTALL)
-    if not found:
+    head = file.head(MAX_CARD_BYTES).decode("utf-8", "replace").removeprefix("\ufeff")
+    begin, *lines = head.split("\n")
+    marks = (number for number, line in enumerate(lines) if line.rstrip() == "---")
+    if begin.rstrip() != "---" or (end := next(marks, None)) is None:
         return {}
     try:
-        data = yaml.safe_load(found[1])
+        data = yaml.safe_load("\n".join(lines[:end]))
     except (yaml.YAMLError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError):
         # PyYAML lets through what its own constructors raise, such as KeyError for `!!bool maybe`.
         return {}

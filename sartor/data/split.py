@@ -8,7 +8,7 @@ touched: test rows that also stand in the training part stay, and are named in `
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,8 @@ import numpy as np
 from sartor import leaves
 from sartor.bounds import level_of_look
 from sartor.data import cells, near
-from sartor.data.dataset import Dataset, Finding, Splits, as_text, rows_at_once
+from sartor.data.dataset import Dataset, Finding, Rows, Splits, as_text, rows_at_once
+from sartor.data.schema import speaks_for_itself
 from sartor.errors import InputError
 
 LEAST_ROWS = 10
@@ -49,7 +50,7 @@ def split(
     the test rows, such as 0.9 for `accuracy >= 0.9`; a test split made here is sized for them. group: a column whose
     rows belong together. confidence: at which they will have to be proven, at a first look. calibrate: whether
     calibration rows are needed; where few rows are left, validation rows serve for both.
-    Raises: InputError `split.no-train`, `split.too-few`.
+    Raises: InputError `split.no-train`, `split.too-few`, `split.one-class`.
     """
     keep = usable_rows(dataset, target=target, task=task) if keep is None else np.asarray(keep, dtype=np.int64)
     labelled = [name for name in dataset.given_parts if name != "unlabelled"]
@@ -101,6 +102,7 @@ def split(
     for name, rows in (("train", train), ("valid", valid), ("test", test)):
         if not len(rows):
             raise InputError("split.too-few", count=0, part=name, least=1)
+    _check_classes(dataset, train, target, task)
     seen = np.unique(keys[np.concatenate([train, valid, calib])])
     leaked = test[np.isin(keys[test], seen)]
     if len(leaked):
@@ -138,17 +140,44 @@ def for_needs(dataset: Dataset, needs: Any, *, target: str, task: str, findings:
         seed=needs.seed,
         group=needs.group,
         confidence=needs.confidence,
-        calibrate=any(
-            "coverage" in dict(need.key.setting) or need.key.measure in OF_PROBABILITIES for need in needs.needs
-        ),
+        calibrate=hasattr(leaves.load("task", task), "settle")
+        or any("coverage" in dict(need.key.setting) or need.key.measure in OF_PROBABILITIES for need in needs.needs),
     )
 
 
 def usable_rows(dataset: Dataset, *, target: str, task: str) -> np.ndarray:
-    """Rows outside the unlabelled part that have a target and at least one input that is not blank, ascending."""
+    """Rows outside the unlabelled part that have a target and inputs to answer by, see `answerable`; ascending."""
     labelled = np.setdiff1d(np.arange(len(dataset)), dataset.rows_of("unlabelled"))
     rows = leaves.load("task", task).examples(dataset, labelled, target).rows
-    return np.intersect1d(rows, np.flatnonzero(row_keys(dataset) >= 0))
+    inputs = [{"name": column.name, "kind": column.kind} for column in dataset.schema.inputs]
+    there = answerable(Rows(dataset.table, [column["name"] for column in inputs], rows), inputs)
+    return np.unique(rows[there])
+
+
+def answerable(rows: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, str]]) -> np.ndarray:
+    """Which of these rows have all columns of one of the sets that `sufficient` tells [n bool]; what cannot be read is not there."""
+    key_of = {column["name"]: leaves.load("modality", column["kind"]).key for column in inputs}
+    sets = sufficient(inputs)
+
+    def there(row: Mapping[str, Any], name: str) -> bool:
+        return key_of[name](row[name]) not in (None, "")  # of an empty text the key is one too
+
+    return np.array([any(all(there(row, name) for name in names) for names in sets) for row in rows], dtype=bool)
+
+
+def sufficient(inputs: Sequence[Mapping[str, str]]) -> list[list[str]]:
+    """Sets of input columns each of which is enough to answer a row by, the ones first that are quickly looked at.
+
+    Any one text or cell will do, as what reads them reads gaps. Of pictures, of recordings and the like every column has to be there.
+    """
+    single: list[list[str]] = []
+    together: dict[str, list[str]] = {}
+    for column in inputs:
+        if column["kind"] == "text" or not speaks_for_itself(column["kind"]):
+            single.append([column["name"]])
+        else:
+            together.setdefault(column["kind"], []).append(column["name"])
+    return [*single, *together.values()]
 
 
 def row_keys(dataset: Dataset) -> np.ndarray:
@@ -173,6 +202,14 @@ def row_keys(dataset: Dataset) -> np.ndarray:
                 keys[place] = numbers.setdefault(digest, len(numbers))
             place += 1
     return keys
+
+
+def _check_classes(dataset: Dataset, train: np.ndarray, target: str, task: str) -> None:
+    """Raises: InputError `split.one-class`."""
+    leaf = leaves.load("task", task)
+    classes = leaf.learn(leaf.examples(dataset, train, target).targets[target]).get("classes")
+    if classes is not None and len(classes) < 2 and getattr(leaf, "EXCLUSIVE", True):
+        raise InputError("split.one-class", count=len(train), name=", ".join(classes), target=target)
 
 
 def _units(dataset: Dataset, keys: np.ndarray, group: str | None, alike: Sequence[np.ndarray]) -> np.ndarray:

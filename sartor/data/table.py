@@ -6,10 +6,7 @@ of their files, never decoded here: a column that names files becomes a column o
 
 from __future__ import annotations
 
-import io
 import json
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
@@ -17,25 +14,27 @@ from os.path import commonpath
 from pathlib import PurePosixPath
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from sartor.data import delimited
 from sartor.data.dataset import SetAside, shortened
-from sartor.data.source import MEDIA_SUFFIXES, READABLE, File, Piece
+from sartor.data.source import BROKEN, MAX_RATIO, MEDIA_SUFFIXES, RATIO_FREE_BYTES, READABLE, File, Piece, Resolver
 from sartor.errors import InputError
 
 BATCH_ROWS, BATCH_CHARACTERS = 8_192, 16 << 20
 MAX_COLUMNS = 4_096
 MAX_JSON_ARRAY_BYTES = 256 << 20  # an array is read whole; JSON Lines has no limit
-MAX_TEXT_BYTES = 16 << 20  # of one text file in a folder of classes
-MAX_PACKED_PARQUET_BYTES = 2 << 30  # inside an archive it cannot be memory-mapped
+MAX_TEXT_BYTES = 16 << 20  # of one text file in a folder of classes, and of one text in Parquet
+MAX_PACKED_PARQUET_BYTES = 2 << 30  # inside an archive, or packed itself, it cannot be memory-mapped
 MAX_MEDIA_BYTES = 64 << 20  # of one image or sound
-BATCH_BYTES = 64 << 20  # of media, from which on a batch is full
+BATCH_BYTES = 64 << 20  # of media, and of what Parquet decodes at once, from which on a batch is full
 NAMES = 100  # values of a column, by which it is told whether it names media
 HEAD_BYTES = 1 << 20  # of a table that is searched for the suffix of a medium
 
+_TOO_LARGE = f"holds a value of more than {MAX_MEDIA_BYTES >> 20} MB, or a text of more than {MAX_TEXT_BYTES >> 20} MB"
 _NAME_IT = "If it is one, name it for what it holds, such as .csv."
 
 
@@ -65,6 +64,8 @@ class Table:
     nested: tuple[str, ...] = ()
     advice: str = "Texts that contain the delimiter must stand in quotes."  # when most rows cannot be read
     media: Callable[[], Iterator[File]] | None = None  # the files that its rows name, in their order
+    # Of columns of names of which no file is there: what `data.media-missing` tells, should they be needed.
+    absent: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def open_piece(piece: Piece, header: tuple[str, ...] | None = None) -> list[Table]:
@@ -76,7 +77,9 @@ def open_piece(piece: Piece, header: tuple[str, ...] | None = None) -> list[Tabl
         return [_open_media(piece)]
     if piece.labels:
         return [_open_texts(piece)]
-    return [_with_media(_open(file, piece, header), file, piece) for file in piece.files]
+    first, *others = [_with_media(_open(file, piece, header), file, piece) for file in piece.files]
+    left = ", ".join(f"{file.inner} {why}" for file, why in piece.strays[:4]) + (", …" if len(piece.strays) > 4 else "")
+    return [replace(first, how=f"{first.how}; left out: {left}") if left else first, *others]
 
 
 def media_of(pieces: Sequence[Piece]) -> Iterator[File]:
@@ -261,7 +264,13 @@ def _as_text(value: Any) -> str | None:
 
 
 def _open_parquet(file: File, piece: Piece) -> Table:
-    parquet = _parquet(file)
+    source = _parquet_source(file)
+    parquet = pq.ParquetFile(source, memory_map=True)
+    unpacked = sum(parquet.metadata.row_group(group).total_byte_size for group in range(parquet.num_row_groups))
+    most = max(RATIO_FREE_BYTES, MAX_RATIO * file.size)
+    bomb = {"path": file.name, "reason": f"it unpacks to more than {MAX_RATIO} times its size, as no table does"}
+    if unpacked > most:
+        raise InputError("data.broken", **bomb)
     schema = parquet.schema_arrow
     twice = {name for name in schema.names if schema.names.count(name) > 1}
     if twice:
@@ -270,11 +279,12 @@ def _open_parquet(file: File, piece: Piece) -> Table:
         name: told for name, told in piece.class_names.items() if name in schema.names
     }
     names = {name: told for name, told in names.items() if pa.types.is_integer(schema.field(name).type)}
+    sizes = _rows_at_once(source, parquet, sum(max(map(len, told), default=0) for told in names.values()))
     kept: dict[str, pa.DataType] = {}
     for column in schema:
         kind = pa.large_string() if column.name in names else _plain(column.type)
         if _is_binary(column.type):
-            kind = _binary_type(parquet, column.name)
+            kind = _binary_type(parquet, column.name, sizes)
         elif _is_hub_media(column.type):
             kind = pa.large_binary()
         if kind is not None and column.name != "__index_level_0__":  # pandas writes its row numbers under that name
@@ -282,29 +292,83 @@ def _open_parquet(file: File, piece: Piece) -> Table:
     dropped = [name for name in schema.names if name not in kept]
     binary = {name for name, kind in kept.items() if pa.types.is_large_binary(kind)}
     nested = tuple(name for name in kept if name not in binary and pa.types.is_nested(schema.field(name).type))
-    rows = _rows_of_media(parquet) if binary else BATCH_ROWS
 
     def batches() -> Iterator[Batch | SetAside]:
-        before = 0
-        for batch in _parquet(file).iter_batches(batch_size=rows, columns=list(kept)):
-            batch.validate(full=True)  # a file may call bytes text that are no UTF-8
-            arrays = [_plainly(batch.column(name), kind, names.get(name)) for name, kind in kept.items()]
-            yield Batch(arrays, range(before + 1, before + len(batch) + 1))
-            before += len(batch)
+        before, given = 0, 0
+        parquet = pq.ParquetFile(_parquet_source(file), memory_map=True)
+        for group, rows in enumerate(sizes):
+            for batch in parquet.iter_batches(batch_size=rows, row_groups=[group], columns=list(kept)):
+                batch.validate(full=True)  # a file may call bytes text that are no UTF-8
+                arrays = [_plainly(batch.column(name), kind, names.get(name)) for name, kind in kept.items()]
+                lengths = {name: _lengths(array) for name, array in zip(kept, arrays, strict=True)}
+                given += sum(int(length.sum()) for length in lengths.values())
+                if given > most:
+                    raise InputError("data.broken", **bomb)
+                large = np.zeros(len(batch), dtype=bool)
+                for name, length in lengths.items():
+                    large |= length > (MAX_MEDIA_BYTES if name in binary else MAX_TEXT_BYTES)
+                lines = before + 1 + np.arange(len(batch))
+                before += len(batch)
+                yield from (SetAside(file.name, line, _TOO_LARGE) for line in lines[large].tolist())
+                if large.any():
+                    arrays = [array.filter(pa.array(~large)) for array in arrays]
+                if not large.all():
+                    yield Batch(arrays, lines[~large].tolist())
 
     how = "Parquet" + (f"; not read, because they hold bytes: {', '.join(dropped)}" if dropped else "")
     how += "".join(f"; the numbers of {name} became the class names in its metadata" for name in names)
     return Table(piece.part, file.name, tuple(kept), tuple(kept.values()), True, batches, how, nested)
 
 
-def _parquet(file: File) -> pq.ParquetFile:
-    if file.path is not None:
-        return pq.ParquetFile(file.path, memory_map=True)
+def _parquet_source(file: File) -> Any:
+    """What Arrow opens: the path, or all bytes of what is packed."""
+    if file.path is not None and not file.packed:
+        return file.path
     with file.open() as stream:
         data = stream.read(MAX_PACKED_PARQUET_BYTES + 1)
     if len(data) > MAX_PACKED_PARQUET_BYTES:
         raise InputError("data.broken", path=file.name, reason="too large inside an archive; extract it")
-    return pq.ParquetFile(io.BytesIO(data))
+    return pa.BufferReader(data)
+
+
+def _rows_at_once(source: Any, parquet: pq.ParquetFile, named: int) -> list[int]:
+    """For each row group, how many rows hold about BATCH_BYTES, by what is stored of them and by their dictionaries.
+
+    In a dictionary a value stands once, for any number of rows: it is taken that every row has the longest one. named: characters of the
+    longest names that stand for numbers.
+    """
+    columns = range(len(parquet.schema))
+    variable = [place for place in columns if parquet.schema.column(place).physical_type == "BYTE_ARRAY"]
+    encoded = pq.ParquetFile(source, memory_map=True, read_dictionary=variable)  # gives all of it with the first row
+    sizes = []
+    for group in range(parquet.num_row_groups):
+        told = parquet.metadata.row_group(group)
+        values = max((told.column(place).num_values for place in columns), default=0) // max(1, told.num_rows)
+        first = next(encoded.iter_batches(batch_size=1, row_groups=[group]), None)
+        longest = named + sum(_longest(array, values) for array in (first.columns if first is not None else ()))
+        usual = told.total_byte_size // max(1, told.num_rows)
+        sizes.append(max(1, min(BATCH_ROWS, BATCH_BYTES // max(1, longest, usual))))
+    return sizes
+
+
+def _longest(array: pa.Array, values: int) -> int:
+    """The bytes of the longest value in a column's dictionaries, however deep they lie. values: of one row, where it holds several."""
+    kind = array.type
+    if pa.types.is_dictionary(kind):
+        return int(pc.max(pc.binary_length(array.dictionary)).as_py() or 0)
+    if pa.types.is_struct(kind):
+        return sum(_longest(array.field(place), values) for place in range(kind.num_fields))
+    if pa.types.is_map(kind):
+        return values * (_longest(array.keys, 1) + _longest(array.items, 1))
+    listed = pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind)
+    return values * _longest(array.values, 1) if listed else 0
+
+
+def _lengths(array: pa.Array) -> np.ndarray:
+    """The bytes of each value [n] of text or bytes; of others 0, as they have a length of their own."""
+    if not (pa.types.is_large_string(array.type) or pa.types.is_large_binary(array.type)):
+        return np.zeros(len(array), dtype=np.int64)
+    return np.asarray(pc.fill_null(pc.binary_length(array), 0).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _parquet_class_names(schema: pa.Schema) -> dict[str, tuple[str, ...]]:
@@ -342,23 +406,18 @@ def _is_hub_media(kind: pa.DataType) -> bool:
     return _is_binary(kind.field("bytes").type)
 
 
-def _binary_type(parquet: pq.ParquetFile, name: str) -> pa.DataType:
+def _binary_type(parquet: pq.ParquetFile, name: str, sizes: Sequence[int]) -> pa.DataType:
     """Older writers leave text unmarked: it is text if its first values are."""
-    for batch in parquet.iter_batches(batch_size=16, columns=[name]):
-        there = batch.column(0).filter(pc.fill_null(pc.greater(pc.binary_length(batch.column(0)), 0), False))
-        if len(there):
-            try:
-                pc.cast(there, pa.large_string())
-            except pa.ArrowInvalid:
-                return pa.large_binary()
-            return pa.large_string()
+    for group, rows in enumerate(sizes):
+        for batch in parquet.iter_batches(batch_size=min(16, rows), row_groups=[group], columns=[name]):
+            there = batch.column(0).filter(pc.fill_null(pc.greater(pc.binary_length(batch.column(0)), 0), False))
+            if len(there):
+                try:
+                    pc.cast(there, pa.large_string())
+                except pa.ArrowInvalid:
+                    return pa.large_binary()
+                return pa.large_string()
     return pa.large_string()
-
-
-def _rows_of_media(parquet: pq.ParquetFile) -> int:
-    """Rows of a batch, so that it holds about BATCH_BYTES of what is stored."""
-    stored = sum(parquet.metadata.row_group(i).total_byte_size for i in range(parquet.num_row_groups))
-    return max(1, min(BATCH_ROWS, BATCH_BYTES * parquet.metadata.num_rows // max(1, stored)))
 
 
 def _plainly(array: pa.Array, kind: pa.DataType, names: tuple[str, ...] | None) -> pa.Array:
@@ -461,7 +520,7 @@ def _bytes_of(file: File) -> bytes | str:
     try:
         with file.open() as stream:
             data = stream.read(MAX_MEDIA_BYTES + 1)
-    except (OSError, EOFError, zlib.error, zipfile.BadZipFile, NotImplementedError) as error:
+    except (OSError, *BROKEN) as error:
         return f"cannot be read ({str(error)[:80]})"
     if len(data) > MAX_MEDIA_BYTES:
         return large
@@ -471,12 +530,26 @@ def _bytes_of(file: File) -> bytes | str:
 def _with_media(table: Table, file: File, piece: Piece) -> Table:
     """The table with what the files hold that its rows name, where it has columns of such names; else the table as it is.
 
-    A row whose file cannot be had is set aside.
+    A row whose file cannot be had is set aside. A column of which none of the first NAMES is there only mentions files, and stays text.
     Raises, while rows are read: InputError `data.media-missing` when most files cannot be had.
     """
     resolver = piece.resolver
-    kinds = _named_media(table) if resolver is not None and _may_name_media(file) else {}
-    if resolver is None or not kinds:
+    named = _named_media(table) if resolver is not None and _may_name_media(file) else {}
+    if resolver is None or not named:
+        return table
+    kinds: dict[int, str] = {}
+    absent: dict[str, dict[str, Any]] = {}
+    for place, names in named.items():
+        wrong = [item for item in (resolver.find(file, name) for name in names) if isinstance(item, str)]
+        if len(wrong) < len(names):
+            kinds[place] = _medium(names[0])
+        else:
+            column = table.columns[place]
+            absent[column] = _missing(file, resolver, repr(column), len(names), len(names), names[0], wrong[0])
+    if absent:
+        told = " and ".join(map(repr, absent))
+        table = replace(table, how=f"{table.how}; no file that {told} names is there, so it is text", absent=absent)
+    if not kinds:
         return table
 
     def found(name: str | None) -> File | str | None:
@@ -503,16 +576,8 @@ def _with_media(table: Table, file: File, piece: Piece) -> Table:
         for batch in table.batches():
             yield from [batch] if isinstance(batch, SetAside) else _filled(batch, kinds, read, file)
         if 2 * len(lost) > asked:
-            raise InputError(
-                "data.media-missing",
-                path=file.name,
-                columns=" and ".join(repr(table.columns[place]) for place in kinds),
-                missing=len(lost),
-                total=asked,
-                example=lost[0][0],
-                reason=lost[0][1],
-                places=resolver.places(file),
-            )
+            columns = " and ".join(repr(table.columns[place]) for place in kinds)
+            raise InputError("data.media-missing", **_missing(file, resolver, columns, len(lost), asked, *lost[0]))
 
     told = ", ".join(f"{table.columns[place]} ({kind})" for place, kind in kinds.items())
     return replace(
@@ -526,6 +591,14 @@ def _with_media(table: Table, file: File, piece: Piece) -> Table:
     )
 
 
+def _missing(
+    file: File, resolver: Resolver, columns: str, missing: int, total: int, example: str, reason: str
+) -> dict[str, Any]:
+    """What `data.media-missing` tells."""
+    told = {"path": file.name, "columns": columns, "missing": missing, "total": total}
+    return told | {"example": shortened(example, 200), "reason": reason, "places": resolver.places(file)}
+
+
 def _may_name_media(file: File) -> bool:
     """Whether it is worth reading rows to see: somewhere at its beginning stands a suffix of media, or it is packed."""
     if file.suffix == ".parquet":
@@ -534,8 +607,8 @@ def _may_name_media(file: File) -> bool:
     return head.startswith(b"par1") or any(suffix.encode() in head for suffix in MEDIA_SUFFIXES)
 
 
-def _named_media(table: Table) -> dict[int, str]:
-    """{column: kind} of the columns whose first NAMES values all are paths of media. Where media stand in a table themselves, names are just names."""
+def _named_media(table: Table) -> dict[int, list[str]]:
+    """{column: its first NAMES values} of the columns where all of these are paths of media. Where media stand in a table themselves, names are just names."""
     if any(pa.types.is_large_binary(kind) for kind in table.types):
         return {}
     seen: dict[int, list[str]] = {place: [] for place, kind in enumerate(table.types) if pa.types.is_large_string(kind)}
@@ -550,7 +623,7 @@ def _named_media(table: Table) -> dict[int, str]:
                 suited.remove(place)
         if all(len(seen[place]) >= NAMES for place in suited):
             break
-    return {place: _medium(seen[place][0]) for place in sorted(suited) if seen[place]}
+    return {place: seen[place] for place in sorted(suited) if seen[place]}
 
 
 def _medium(name: str) -> str:

@@ -24,6 +24,7 @@ class Modality(Protocol):
     `flaws(column, values, rows) -> list[Finding]`, an audit of every value where `audit` sees a sample;
     `part_text(value, begin, end)`, what one of its `parts` is called where it is not text;
     `picture(value) -> data URL` of a small picture that stands for it in the report;
+    `smaller(value) -> bytes`, of a picture or recording that is too large for a bundle to keep, with MAX_BYTES, the most that is read of one;
     `mend(value) -> (value, what was done)`, which takes out of a value what is surely wrong in it.
     A kind that is TABULAR is one of the cells of a table: it may be empty, and is an input only where nothing else is or it is asked for.
     """

@@ -7,10 +7,11 @@ same samples in training and in serving.
 from __future__ import annotations
 
 import base64
-import binascii
 import hashlib
 import html
+import io
 import struct
+import wave
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -23,12 +24,14 @@ import pyarrow as pa
 
 from sartor import sound
 from sartor.data.dataset import Finding
+from sartor.data.encoded import NotBytes, decoded
 from sartor.errors import RowError
 from sartor.mel import LogMel
 from sartor.sound import Header, Sound, Unreadable, resampled
 
 EXPECTS = "a recording"
 WIDGET = "file:audio/*"
+MAX_BYTES = sound.MAX_BYTES  # of one recording as it arrives
 TABULAR = False
 USUAL_RATE = 16_000  # Hz: what speech needs, and the most that is made of a recording unless more is asked for
 SAMPLE = 2_000  # values whose headers are read for a profile
@@ -451,7 +454,9 @@ PICTURE = (300, 64)  # pixels of a spectrogram: time, bands
 
 
 def parts(value: Any) -> list[tuple[int, int]]:
-    """At most 20 equal pieces of time, as (begin, end) in samples."""
+    """At most 20 equal pieces of time, as (begin, end) in samples; none of an empty cell."""
+    if value is None:
+        return []
     heard = read(value, "")
     count = int(np.clip(heard.seconds / LEAST_PART_S, 1, MOST_PARTS))
     edges = np.linspace(0, len(heard.samples), count + 1).round().astype(int)
@@ -470,6 +475,25 @@ def part_text(value: Any, begin: int, end: int) -> str:
     """What a part is called: '0.10–0.20 s'."""
     rate = read(value, "").rate
     return f"{begin / rate:.2f}–{end / rate:.2f} s"
+
+
+SMALLER_S = 2.0  # of a recording that is kept to try
+
+
+def smaller(value: Any) -> bytes:
+    """The beginning of a recording as WAV of 16 bits, for a bundle to keep. What cannot be decoded is given back as it is."""
+    try:
+        heard = read(value, "")
+    except RowError:
+        return bytes(value)
+    packed = io.BytesIO()
+    with wave.open(packed, "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(heard.rate)
+        samples = heard.samples[: int(SMALLER_S * heard.rate)]
+        file.writeframes(np.rint(np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return packed.getvalue()
 
 
 def show(value: Any) -> str:
@@ -529,29 +553,10 @@ def _png(grey: np.ndarray) -> bytes:
 
 def _bytes(value: Any) -> bytes:
     """The encoded recording. Raises: Unreadable."""
-    if isinstance(value, dict):
-        if not isinstance(text := value.get("base64"), str):
-            raise Unreadable('an object without "base64"')
-        value = text
-    if isinstance(value, str):
-        return _from_base64(value)
-    if isinstance(value, bytes | bytearray | memoryview):
-        return bytes(value)
-    raise Unreadable(_describe(value))
-
-
-def _from_base64(text: str) -> bytes:
-    if text[:5].lower() == "data:":
-        comma = text.find(",", 0, 200)
-        if comma < 0 or not text[:comma].lower().endswith(";base64"):
-            raise Unreadable("a data: URL that is not base64")
-        text = text[comma + 1 :]
-    if len(text) > 1.4 * sound.MAX_BYTES:
-        raise Unreadable(f"more than the {sound.MAX_BYTES / 1e6:.0f} MB that are read")
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
-    except (binascii.Error, ValueError):
-        raise Unreadable("text that is not base64") from None
+        return decoded(value, most=sound.MAX_BYTES)
+    except NotBytes as error:
+        raise Unreadable(str(error)) from None
 
 
 def _headers(values: Sequence[Any]) -> list[Header]:
@@ -572,11 +577,3 @@ def _headers(values: Sequence[Any]) -> list[Header]:
 
 def _seconds(seconds: float) -> str:
     return f"{seconds:.2f} s" if seconds < 60 else f"{int(seconds) // 60}:{int(seconds) % 60:02d} min"
-
-
-def _describe(value: Any) -> str:
-    if value is None:
-        return "nothing"
-    return {bool: "true or false", int: "a number", float: "a number", list: "a list"}.get(
-        type(value), type(value).__name__
-    )

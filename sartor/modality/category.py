@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ WIDGET = "text"
 TABULAR = True
 MAX_CHARACTERS = 1_000  # of one value
 MOST_NAMES = 4_096  # that stand for themselves where labels are doubted
+_WHOLE = re.compile(r"^(-?\d{1,15})\.0+$")  # as whole numbers are written of a column in which one is missing
 
 
 def recognise(column: pa.ChunkedArray) -> float:
@@ -30,7 +32,9 @@ def read(value: Any, column: str) -> str | None:
 
     Raises: RowError `row.bad-value`.
     """
-    if not isinstance(value, str | bool | int | float | None) or len(str(value)) > MAX_CHARACTERS:
+    # Of a whole number of thousands of digits Python writes none.
+    endless = isinstance(value, int) and value.bit_length() > 4 * MAX_CHARACTERS
+    if not isinstance(value, str | bool | int | float | None) or endless or len(str(value)) > MAX_CHARACTERS:
         found = f"a text of {len(value):,} characters" if isinstance(value, str) else f"a {type(value).__name__}"
         raise RowError("row.bad-value", column=column, expected=EXPECTS, found=found)
     return key(value)
@@ -62,14 +66,17 @@ def audit(column: str, values: Sequence[Any], rows: Sequence[int]) -> list[Findi
 
 
 def key(value: Any) -> str | None:
-    """The name without white space around it, the same for 3, 3.0 and "3"; None for an empty cell."""
+    """The name without white space around it; None for an empty cell. It is the same for 3, 3.0, "3" and "3.0", and for True, "True" and "true"."""
     if cells.unknown(value):
         return None
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip()
+    name = str(value).strip()
+    if name.lower() in ("true", "false"):
+        return name.lower()
+    return _WHOLE.sub(r"\1", name)
 
 
 def features(values: Sequence[Any], seen: int) -> Any:

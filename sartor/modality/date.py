@@ -5,10 +5,10 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 
 from sartor.data import cells
@@ -58,7 +58,7 @@ def audit(column: str, values: Sequence[Any], rows: Sequence[int]) -> list[Findi
             code="audit.not-a-date",
             severity="warning",
             message=f"{len(odd):,} of {len(values):,} cells of {column!r} are no dates, such as {str(values[odd[0]])[:40]!r}.",
-            advice="They are read as empty. Write dates as 2024-05-31.",
+            advice="In training they count as empty; a model that is asked refuses such a row. Write dates as 2024-05-31, or leave the cell empty.",
             count=len(odd),
             rows=tuple(rows[i] for i in odd),
             details={"column": column},
@@ -94,12 +94,13 @@ def leave_out(value: Any, begin: int, end: int) -> Any:
 
 def show(value: Any) -> str:
     """The date as it was written, escaped; of seconds since 1970 the day and time."""
-    if isinstance(value, float) and abs(value) < 1e11:
-        value = datetime.fromtimestamp(value, UTC).isoformat(sep=" ")
+    if isinstance(value, float):
+        with suppress(OverflowError, ValueError, OSError):  # a year that no calendar has
+            value = datetime.fromtimestamp(value, UTC).isoformat(sep=" ")
     return html.escape("" if value is None else str(value)[:60])
 
 
 def _instant(value: Any) -> float:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    return cells.instant(value) if isinstance(value, str) else np.nan
+        return cells.number(value)
+    return cells.instant(value) if isinstance(value, str) else math.nan

@@ -15,11 +15,12 @@ import math
 import re
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -27,6 +28,7 @@ import pyarrow.compute as pc
 
 from sartor import leaves
 from sartor.data.dataset import Finding, Severity
+from sartor.data.encoded import NotBytes, decoded
 from sartor.errors import RowError
 
 EXPECTS = "an image"
@@ -36,7 +38,9 @@ TABULAR = False
 MAX_BYTES = 20_000_000  # of one image as it arrives
 MAX_PIXELS = 50_000_000  # of one image; Pillow holds 4 bytes for each, and as many again while it is taken out
 LEAST_SIDE = 1_024  # pixels of the shorter side, to which a far larger JPEG is reduced: no model looks at more
-MAX_SCANS = 200  # of a progressive JPEG, which usually has ten; each costs a pass over all pixels
+MAX_SCANNED = 1_000_000_000  # pixels of a JPEG times its scans: a progressive one usually has ten, and each costs a pass over all pixels
+LEAST_SCANNED = 10_000  # pixels that a scan costs as much as, however few there are
+MAX_MARKERS = 1_000_000  # of a JPEG, among which scans are counted
 STRIP_PIXELS = 1_000_000  # that are converted at once
 SMALL_PIXELS = 1_000_000  # up to which images are the same if their pixels are; of larger ones the bytes must be
 MOST_PROFILED = 2_000
@@ -127,37 +131,16 @@ def _tried(value: Any, *, least: int) -> np.ndarray | None:
 
 def _bytes_of(value: Any) -> bytes:
     """The bytes of the file, from whichever form a value comes in. Raises: _UnreadableError."""
-    if isinstance(value, dict) and isinstance(value.get("base64"), str):
-        value = value["base64"]
-    if isinstance(value, str):
-        value = _from_base64(value)
-    if isinstance(value, bytearray | memoryview):
-        value = bytes(value)
-    if value is None or value == b"":
-        raise _UnreadableError("nothing")
-    if not isinstance(value, bytes):
-        names = {bool: "true or false", int: "a number", float: "a number", list: "a list", dict: "an object"}
-        raise _UnreadableError(names.get(type(value), type(value).__name__))
-    if len(value) > MAX_BYTES:
-        raise _UnreadableError(f"{len(value) / 1e6:,.1f} MB", _at_most(f"{MAX_BYTES / 1e6:.0f} MB"))
-    return value
-
-
-def _from_base64(text: str) -> bytes:
-    if len(text) > 2 * MAX_BYTES:
-        raise _UnreadableError(f"{len(text) * 0.75e-6:,.1f} MB", _at_most(f"{MAX_BYTES / 1e6:.0f} MB"))
-    url = re.match(r"\s*data:([^,]{0,200}),", text)
-    if url:
-        if not re.search(r";\s*base64\s*$", url[1]):
-            raise _UnreadableError("a data: URL that is not in base64")
-        text = text[url.end() :]
-    text = re.sub(r"\s+", "", text).replace("-", "+").replace("_", "/").rstrip("=")
-    if not text:
-        raise _UnreadableError("nothing")
     try:
-        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
-    except ValueError:
-        raise _UnreadableError("text that is not base64", f"{EXPECTS}, in base64 where it is sent as text") from None
+        data = decoded(value, most=MAX_BYTES)
+    except NotBytes as error:
+        how = ", in base64 where it is sent as text" if isinstance(value, str | dict) else ""
+        raise _UnreadableError(str(error), EXPECTS + how) from None
+    if not data:
+        raise _UnreadableError("nothing")
+    if len(data) > MAX_BYTES:
+        raise _UnreadableError(f"{len(data) / 1e6:,.1f} MB", _at_most(f"{MAX_BYTES / 1e6:.0f} MB"))
+    return data
 
 
 def _format(head: bytes) -> str:
@@ -190,9 +173,10 @@ def _at_most(what: str) -> str:
 def _pillow() -> Any:
     """The module PIL.Image. Raises: InputError `leaf.missing-package`."""
     leaves.need_package("PIL", feature="Reading images", extra="image")
-    logging.getLogger("PIL").addHandler(
-        logging.NullHandler()
-    )  # what is wrong with an image is told by findings and errors
+    # What is wrong with an image is told by findings and errors.
+    logging.getLogger("PIL").addHandler(logging.NullHandler())
+    # Once: `catch_warnings` around each image would be seen by other threads, and undone by them.
+    warnings.filterwarnings("ignore", module=r"PIL\.")
     return import_module("PIL.Image")
 
 
@@ -202,24 +186,21 @@ def _opened(data: bytes) -> Any:
     if not kind:
         raise _UnreadableError("bytes of another kind", f"{EXPECTS} ({_KNOWN})")
     library = _pillow()
-    # `catch_warnings` would be seen by other threads, and undone by them.
-    warnings.filterwarnings("ignore", module=r"PIL\.")
     if kind == "WEBP":
         # Its decoder takes memory for all pixels twice, and as soon as it is opened.
         _check_dimensions(*_webp_size(data), most=MAX_PIXELS // 2)
-    if kind == "JPEG" and data.count(b"\xff\xda") > MAX_SCANS:
-        raise _UnreadableError(f"a JPEG of more than {MAX_SCANS} scans")
     try:
         image = library.open(io.BytesIO(data), formats=("JPEG", "MPO") if kind == "JPEG" else (kind,))
+        # One tile may be larger than all of the image; its sides may be told as floats, and those be no numbers.
+        tile = [int(_number(image.tag_v2.get(tag, 0))) for tag in (322, 323)] if kind == "TIFF" else [0, 0]
     except library.DecompressionBombError:
         raise _UnreadableError("a picture of far more", _at_most(f"{MAX_PIXELS / 1e6:.0f} million pixels")) from None
     except Exception:
         raise _UnreadableError(f"a {_told(kind)} whose header is broken") from None
     _check_dimensions(*image.size)
-    if kind == "TIFF":
-        _check_dimensions(
-            *(int(_number(image.tag_v2.get(tag, 0))) for tag in (322, 323))
-        )  # one tile may be larger than all
+    _check_dimensions(*tile)
+    if kind == "JPEG":
+        _check_scans(data, max(LEAST_SCANNED, image.size[0] * image.size[1]))
     return image
 
 
@@ -228,6 +209,34 @@ def _check_dimensions(width: int, height: int, *, most: int = MAX_PIXELS) -> Non
     if width * height > most:
         expected = _at_most(f"{most / 1e6:.0f} million pixels")
         raise _UnreadableError(f"{width:,} × {height:,}, {width * height / 1e6:,.0f} million", expected)
+
+
+def _check_scans(data: bytes, pixels: int) -> None:
+    """Raises: _UnreadableError."""
+    most = MAX_SCANNED // pixels
+    # Counting the bytes alone is quick, but they also stand in previews, and by chance behind the end.
+    if data.count(b"\xff\xda") > most and _has_scans(data, most + 1):
+        raise _UnreadableError(f"a JPEG of more than {most:,} scans")
+
+
+# No byte 255 of a scan is one: a zero follows those, and the marks of a restart end no scan.
+_MARKER = re.compile(rb"\xff([^\x00\xd0-\xd7\xff])", re.DOTALL)
+
+
+def _has_scans(data: bytes, count: int) -> bool:
+    """Whether a JPEG has so many scans before its end, going from marker to marker as a decoder does (ITU-T T.81, B.1.1)."""
+    place = 2
+    for _ in range(MAX_MARKERS):
+        found = _MARKER.search(data, place)
+        if found is None or found[1] == b"\xd9":
+            return False
+        count -= found[1] == b"\xda"
+        if not count:
+            return True
+        place = found.end()
+        if found[1] >= b"\xc0":  # the others stand alone; the length of these is told by two bytes, and counts them
+            place += max(2, int.from_bytes(data[place : place + 2], "big"))
+    return True
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
@@ -282,7 +291,8 @@ def _range(image: Any) -> tuple[float, float]:
 def _orientation(image: Any) -> int:
     """How the pixels lie, 1 to 8, by EXIF; 1 (as they should) where it says nothing that makes sense."""
     try:
-        told = image.getexif().get(0x0112, 1)
+        # Not the method of a PNG, which decodes it to see whether EXIF follows the pixels.
+        told = _pillow().Image.getexif(image).get(0x0112, 1)
     except Exception:  # EXIF may be broken in as many ways as it has fields
         return 1
     return told if isinstance(told, int) and 1 <= told <= 8 else 1
@@ -333,14 +343,26 @@ def _head(value: Any) -> _Head | str:
             height, width = _pixels(value, least=LEAST_SIDE).shape[:2]
             grey = bool((value == value[:, :, :1]).all())
             return _Head("array", "L" if grey else "RGB", width, height, False, False, False)
-        image = _opened(_bytes_of(value))
+        data = _bytes_of(value)
+        image = _opened(data)
     except _UnreadableError as error:
         return str(error)
+    if image.format == "PNG" and _tells_late(data):
+        with suppress(Exception):  # of a broken file; its header still says what it says
+            image.load()
     turn = _orientation(image)
     width, height = image.size if turn < 5 else image.size[::-1]
-    clear = image.mode in ("P", "PA") and image.has_transparency_data
-    animated = bool(getattr(image, "is_animated", False)) and image.format != "MPO"
+    clear = animated = False
+    with suppress(Exception):  # to see whether another picture follows, Pillow looks behind the first
+        clear = image.mode in ("P", "PA") and image.has_transparency_data
+        animated = bool(getattr(image, "is_animated", False)) and image.format != "MPO"
     return _Head(_told(image.format), image.mode, width, height, turn != 1, animated, clear)
+
+
+def _tells_late(data: bytes) -> bool:
+    """Whether a PNG may have EXIF behind its pixels, where only who decodes it meets it."""
+    last = data.rfind(b"IDAT")
+    return any(data.find(name, last) >= 0 for name in (b"eXIf", b"tEXt", b"zTXt", b"iTXt"))
 
 
 def audit(column: str, values: Sequence[Any], rows: Sequence[int]) -> list[Finding]:
@@ -483,11 +505,22 @@ def key(value: Any) -> str | None:
     except _UnreadableError:
         return None
     told = _digest(data)
-    if told not in _KEYS:
-        if len(_KEYS) >= MOST_KEYS:
-            _KEYS.clear()
-        _KEYS[told] = _key(data, told)
-    return _KEYS[told]
+    return _remembered(_KEYS, told, MOST_KEYS, lambda: _key(data, told))
+
+
+Kept = TypeVar("Kept")
+
+
+def _remembered(held: dict[bytes, Kept], told: bytes, most: int, make: Callable[[], Kept]) -> Kept:
+    """What is held under a digest, made where it is not. Other threads may empty what is held at any time."""
+    try:
+        return held[told]
+    except KeyError:
+        made = make()
+    if len(held) >= most:
+        held.clear()
+    held[told] = made
+    return made
 
 
 _KEYS: dict[bytes, str | None] = {}  # of bytes by their digest: rows are asked for their keys several times in a build
@@ -536,11 +569,7 @@ def _thumbnail(value: Any) -> _Thumbnail | None:
     except _UnreadableError:
         return None
     told = _digest(data)
-    if told not in _THUMBNAILS:
-        if len(_THUMBNAILS) >= MOST_THUMBNAILS:
-            _THUMBNAILS.clear()
-        _THUMBNAILS[told] = _small(data)
-    return _THUMBNAILS[told]
+    return _remembered(_THUMBNAILS, told, MOST_THUMBNAILS, lambda: _small(data))
 
 
 def _small(data: bytes | np.ndarray) -> _Thumbnail | None:
@@ -849,8 +878,14 @@ SHOWN = 96  # pixels of the longer side
 
 
 def parts(value: Any) -> list[tuple[int, int]]:
-    """The patches of a grid of PATCHES by PATCHES, row by row, each as (its number, the next)."""
-    return [(number, number + 1) for number in range(PATCHES**2)]
+    """The patches of a grid of PATCHES by PATCHES, row by row, each as (its number, the next); none of an empty cell."""
+    return [] if value is None else [(number, number + 1) for number in range(PATCHES**2)]
+
+
+def part_text(value: Any, begin: int, end: int) -> str:
+    """Where a patch lies: 'row 1, column 3 of 7'."""
+    row, column = divmod(begin, PATCHES)
+    return f"row {row + 1}, column {column + 1} of {PATCHES}"
 
 
 def leave_out(value: Any, begin: int, end: int) -> Any:
@@ -866,6 +901,22 @@ def leave_out(value: Any, begin: int, end: int) -> Any:
         row, column = divmod(number, PATCHES)
         without[rows[row] : rows[row + 1], columns[column] : columns[column + 1]] = colour
     return without
+
+
+SMALLER = 224  # pixels of the longer side of a picture that is kept to try
+
+
+def smaller(value: Any) -> bytes:
+    """A picture of fewer pixels as JPEG, for a bundle to keep. What cannot be decoded is given back as it is."""
+    pixels = _tried(value, least=2 * SMALLER)
+    if pixels is None:
+        return bytes(value)
+    library = _pillow()
+    image = library.fromarray(pixels)
+    image.thumbnail((SMALLER, SMALLER), library.Resampling.BILINEAR)
+    packed = io.BytesIO()
+    image.save(packed, "JPEG", quality=85)
+    return packed.getvalue()
 
 
 def show(value: Any) -> str:

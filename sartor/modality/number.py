@@ -65,7 +65,7 @@ def audit(column: str, values: Sequence[Any], rows: Sequence[int]) -> list[Findi
                 code="audit.not-a-number",
                 severity="warning",
                 message=f"{len(odd):,} of {len(values):,} cells of {column!r} are no numbers, such as {str(values[odd[0]])[:40]!r}.",
-                advice="They are read as empty. Write numbers with a point for the decimals, or leave the cell empty.",
+                advice="In training they count as empty; a model that is asked refuses such a row. Write numbers as 1234.5, or leave the cell empty.",
                 count=len(odd),
                 rows=tuple(rows[i] for i in odd),
                 details={"column": column},

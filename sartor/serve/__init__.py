@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from sartor.predict import Predictor
 
 MAX_BODY_BYTES = 2_000_000
-MAX_MEDIA_BYTES = 16_000_000  # of a request besides, for every input that is a picture or a recording
 MOST_THREADS = 1_024
 
 
@@ -73,9 +72,9 @@ def serve(
 
 
 def _most(predictor: Predictor) -> int:
-    """Bytes that one request may hold."""
-    widgets = [leaves.load("modality", column["kind"]).WIDGET for column in predictor.inputs]
-    return MAX_BODY_BYTES + MAX_MEDIA_BYTES * sum(widget.startswith("file:") for widget in widgets)
+    """Bytes that one request may hold: for every picture or recording as much as is read of one, in base64."""
+    inputs = [leaves.load("modality", column["kind"]) for column in predictor.inputs]
+    return MAX_BODY_BYTES + sum(-(-leaf.MAX_BYTES * 4 // 3) for leaf in inputs if leaf.WIDGET.startswith("file:"))
 
 
 def is_loopback(host: str) -> bool:

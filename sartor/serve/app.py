@@ -37,6 +37,7 @@ MAX_ROWS = 1000  # of one request
 SHARE = 32  # rows of one request that wait at once, so that a large request does not hold up the small ones
 WATCH_FROM = 32  # rows waiting, from which on it pays to notice that the client of a lone row has left
 BODY_TIMEOUT_S = 10.0
+LEAST_HELD_BYTES = 64_000_000  # of bodies at once, even where a single one may hold little
 LINGER_S, LINGER_BYTES = 2.0, 64_000_000  # what is still read of a body that was refused
 OPEN_PATHS = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")
 ROUTES = ("/", "/predict", "/metrics", "/needs", "/about", "/openapi.json", "/v2", *OPEN_PATHS)
@@ -84,7 +85,11 @@ class Service:
     ) -> None:
         self.predictor, self.hosts, self.max_body_bytes = predictor, hosts, max_body_bytes
         self.keys = tuple(key.encode() for key in keys)
-        self.scheduler = Scheduler(predictor, max_waiting=max_waiting)
+        # What has to be decoded first is decoded by the worker, one row at a time: it would hold up every other client.
+        self.whole = bool(getattr(predictor, "reads_files", False))
+        self.scheduler = Scheduler(_Whole(predictor) if self.whole else predictor, max_waiting=max_waiting)
+        self.max_held_bytes = max(LEAST_HELD_BYTES, 4 * max_body_bytes)
+        self.held_bytes = 0  # of bodies whose requests are not answered yet
         self.accepting = False
         self.draining = False
         self.cold_start_s: float | None = None  # of this process, where it is one
@@ -110,7 +115,8 @@ class Service:
         Raises: whatever the predictor raises.
         """
         rows = self.predictor.meta.get("examples") or [{column["name"]: "" for column in self.predictor.inputs}]
-        self.scheduler.start([self.predictor.prepare(row) for row in rows])
+        prepared = [self.predictor.prepare(row) for row in rows]
+        self.scheduler.start(rows if self.whole else prepared)
         self.accepting = True
 
     def stop(self) -> None:
@@ -150,6 +156,8 @@ class Service:
         except Exception:
             logger.exception("a fault in %s", _route(path))
             refused = _FAULT
+        finally:
+            self.held_bytes -= len(body)
         if refused is not None:
             await self._refuse(refused, scope, None if whole else receive, send)
         elif predicting:
@@ -271,6 +279,8 @@ class Service:
             raise too_large
         if headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise Refused(415, "request.encoding", "Bodies are taken as they are, without Content-Encoding.")
+        if self.held_bytes + int(told or 0) > self.max_held_bytes:
+            raise self._overloaded()
         pieces, size = [], 0
         try:
             async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -282,11 +292,22 @@ class Service:
                     size += len(piece)
                     if size > self.max_body_bytes:
                         raise too_large
+                    self.held_bytes += len(piece)
                     pieces.append(piece)
+                    if self.held_bytes > self.max_held_bytes:
+                        raise self._overloaded()
                     if not message.get("more_body"):
-                        return b"".join(pieces)
+                        whole, pieces = b"".join(pieces), []
+                        return whole
         except TimeoutError:
             raise Refused(408, "request.slow", f"The body did not arrive within {BODY_TIMEOUT_S:g} s.") from None
+        finally:
+            self.held_bytes -= sum(map(len, pieces))  # of a body that is not whole
+
+    def _overloaded(self) -> Refused:
+        return Refused(
+            503, "server.overloaded", "Too much is waiting. Try again in a second.", [(b"retry-after", b"1")]
+        )
 
     async def _predict(self, body: bytes, receive: Receive) -> tuple[int, bytes]:
         """The status and body of the answer to a /predict request; its time, from bytes to bytes, is kept."""
@@ -315,15 +336,15 @@ class Service:
             raise Refused(413, "request.too-many-rows", f"A request may hold {MAX_ROWS} rows at most.")
         if self.scheduler.full:
             self.rows.labels("shed").inc(len(rows))
-            told = "Too many rows are waiting. Try again in a second."
-            raise Refused(503, "server.overloaded", told, [(b"retry-after", b"1")])
+            raise self._overloaded()
         # A lone row is done in milliseconds: watching for its client to leave would cost more than it could save.
         watched = receive is not None and (len(rows) > 1 or self.scheduler.waiting >= WATCH_FROM)
         watch = asyncio.ensure_future(receive()) if watched and receive is not None else None
         answers: list[dict[str, Any]] = []
         try:
-            for begin in range(0, len(rows), SHARE):
-                answers += await self._share(rows[begin : begin + SHARE], watch)
+            share = 1 if self.whole else SHARE
+            for begin in range(0, len(rows), share):
+                answers += await self._share(rows[begin : begin + share], watch)
         except Refused:
             self.rows.labels("cancelled").inc(len(rows))
             raise
@@ -340,7 +361,7 @@ class Service:
         found: list[Any] = []
         for row in rows:
             try:
-                found.append(self.scheduler.submit(self.predictor.prepare(row)))
+                found.append(self.scheduler.submit(row if self.whole else self.predictor.prepare(row)))
             except RowError as error:
                 found.append({"error": {"code": error.code, "message": str(error)}})
             except Exception as error:
@@ -357,6 +378,15 @@ class Service:
                 work.cancel()
                 raise Refused(499, "request.left", "The client left.")
         return [one.result() if isinstance(one, asyncio.Future) else one for one in found]
+
+
+class _Whole:
+    """A predictor as the scheduler sees it, that takes rows as they arrived."""
+
+    batch_invariant = False  # so that rows run one at a time
+
+    def __init__(self, predictor: Any) -> None:
+        self.answer = predictor.predict
 
 
 def parse_json(body: bytes) -> Any:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sartor import leaves
-from sartor.predict import portable, readable
+from sartor.predict import kept, readable
 
 TAKES = ("weights",)
 GIVES = "graphs"
@@ -27,7 +27,7 @@ def run(bundle: Any, ctx: Any, *, runtime: str) -> dict[str, Any]:
     rows = readable(ctx.examples("train").inputs, bundle.meta["inputs"], LOOKED_AT)
     record = write(bundle, runtime, rows, ctx.folder)
     # The server warms up on them: no value is one that every modality reads.
-    return {"form": "graphs", "runtime": record, "examples": [portable(row) for row in rows[:EXAMPLES]]}
+    return {"form": "graphs", "runtime": record, "examples": kept(rows, bundle.meta["inputs"], EXAMPLES)}
 
 
 def write(bundle: Any, runtime: str, rows: Sequence[dict[str, Any]], folder: Path) -> dict[str, Any]:

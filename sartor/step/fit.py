@@ -40,7 +40,8 @@ def run(bundle: Any, ctx: Any, *, bf16: bool) -> dict[str, Any]:
         raise NotImplementedError("fit solves for one target")
     head = meta["heads"][0]
     task, spec, target = leaves.load("task", head["task"]), head["spec"], head["target"]
-    train, valid = ctx.examples("train"), ctx.examples("valid")
+    train = ctx.examples("train")
+    valid = judging(train, ctx.examples("valid"), head)
     choose = Chooser(task, spec, valid.inputs, valid.targets[target], seed=ctx.seed, progress=ctx.progress)
     targets = task.encode(train.targets[target], spec)
     backbone = leaves.load("backbone", meta["backbone"]["leaf"])
@@ -65,6 +66,18 @@ def run(bundle: Any, ctx: Any, *, bf16: bool) -> dict[str, Any]:
         models.save(model, ctx.folder, only="heads.")
     ctx.note(chosen=chosen)
     return {"backbone": record}
+
+
+def judging(train: Any, valid: Any, head: dict[str, Any]) -> Any:
+    """The validation examples that a choice is made by; where training knows none of their targets, the last tenth of its own.
+
+    head: of the bundle, with its `task`, `spec` and `target`.
+    """
+    task, spec = leaves.load("task", head["task"]), head["spec"]
+    codes = task.encode(valid.targets[head["target"]], spec)
+    if len(codes) and ("classes" not in spec or known(task, codes).any()):
+        return valid
+    return train[np.arange(len(train) - max(1, len(train) // 10), len(train))]
 
 
 class Chooser:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from sartor import leaves
 from sartor.backbone import fusion
+from sartor.data.split import answerable, sufficient
+from sartor.errors import InputError, RowError
 from sartor.task import known
 
 TAKES = ("",)
@@ -21,7 +24,10 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
 
 
 def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, Any]:
-    """The fused model. members: [{"inputs": columns, "plan": what they are made by}], which are made already. Returns what goes into `bundle.json`."""
+    """The fused model. members: [{"inputs": columns, "plan": what they are made by}], which are made already. Returns what goes into `bundle.json`.
+
+    Raises: InputError `split.too-few` for a member of which no training row has the inputs.
+    """
     import torch
     from scipy.optimize import minimize
 
@@ -41,13 +47,15 @@ def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, An
         folder = ctx.folder / fusion.FOLDER / str(place)
         folder.mkdir(parents=True)
         bundles.link(found, folder, leave=["bundle.json", "step.json", models.WEIGHTS])
-        filler = next(row for row in train.inputs if all(row.get(column) is not None for column in member["inputs"]))
+        own, inputs = found.meta["heads"][0], [one for one in ctx.inputs if one["name"] in member["inputs"]]
         made.append(
             {
                 "backbone": found.meta["backbone"],
                 "inputs": member["inputs"],
-                "head": found.meta["heads"][0],
-                "filler": fusion.filled({column: filler[column] for column in member["inputs"]}),
+                "sufficient": sufficient(inputs),
+                "head": own,
+                "fits": fusion.fits(own["spec"], spec),
+                "filler": fusion.filled(_filler(train.inputs, inputs), inputs),
             }
         )
     meta = {
@@ -63,8 +71,7 @@ def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, An
     for module, path in zip(body.members, ctx.members, strict=True):
         module.load_state_dict(models.load(path).state_dict())
     processor = fusion.processor(ctx.folder, meta)
-    truth, there = _known(task, valid.targets[target], spec)
-    rows = [valid.inputs[int(i)] for i in there]
+    truth: list[Any] = []
 
     def outputs_of(weights: np.ndarray) -> np.ndarray:
         body.weights.data = torch.from_numpy(weights.astype(np.float32))
@@ -72,10 +79,14 @@ def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, An
             return np.concatenate([body(**batch).numpy() for batch in batches])
 
     batches = []
-    for begin in range(0, len(rows), BATCH):
-        batch = processor(rows[begin : begin + BATCH])
-        batches.append({name: torch.from_numpy(array) for name, array in batch.items()})
-        ctx.progress("weigh", done=min(begin + BATCH, len(rows)), total=len(rows), unit="rows")
+    there = _known(task, valid.targets[target], spec)
+    for begin in range(0, len(there), BATCH):
+        read = {int(i): row for i in there[begin : begin + BATCH] if (row := _read(valid.inputs[int(i)], ctx.inputs))}
+        truth += [valid.targets[target][i] for i in read]
+        if read:
+            batch = processor(list(read.values()))
+            batches.append({name: torch.from_numpy(array) for name, array in batch.items()})
+        ctx.progress("weigh", done=min(begin + BATCH, len(there)), total=len(there), unit="rows")
     loss = "log_loss" if "log_loss" in task.METRICS else task.PRIMARY
 
     def cost(logs: np.ndarray) -> float:
@@ -83,19 +94,43 @@ def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, An
         stats = metric.stats(task.decode(outputs_of(np.exp(logs)), spec), truth, spec, None)
         return float(metric.finish(stats.sum(0)))
 
-    begin_at = np.full(len(made), -np.log(len(made)))
-    best = minimize(
-        cost, begin_at, method="Nelder-Mead", options={"xatol": 0.05, "fatol": 1e-4, "maxfev": 40 * len(made)}
-    )
-    weights = np.exp(best.x)
+    logs = np.full(len(made), -np.log(len(made)))
+    if batches:  # else all weigh the same
+        options = {"xatol": 0.05, "fatol": 1e-4, "maxfev": 40 * len(made)}
+        logs = minimize(cost, logs, method="Nelder-Mead", options=options).x
+    weights = np.exp(logs)
     body.weights.data = torch.from_numpy(weights.astype(np.float32))
     ctx.note(weights={" + ".join(one["inputs"]): round(float(w), 3) for one, w in zip(made, weights, strict=True)})
     models.save(models.Model(body, {head["output"]: torch.nn.Identity()}), ctx.folder)
     return {"form": "weights", "inputs": ctx.inputs, "heads": [head], "backbone": meta}
 
 
-def _known(task: Any, truth: Any, spec: dict[str, Any]) -> tuple[list[Any], np.ndarray]:
-    """The validation targets that training knows, and their places."""
+def _known(task: Any, truth: Any, spec: dict[str, Any]) -> np.ndarray:
+    """The places of the validation targets that training knows."""
     codes = task.encode(truth, spec)
-    places = np.flatnonzero(known(task, codes)) if "classes" in spec else np.arange(len(codes))
-    return [truth[int(i)] for i in places], places
+    return np.flatnonzero(known(task, codes)) if "classes" in spec else np.arange(len(codes))
+
+
+def _read(row: Mapping[str, Any], inputs: Sequence[Mapping[str, str]]) -> dict[str, Any] | None:
+    """A row as the predictor reads it where any input may be missing; None where it would refuse one."""
+    read: dict[str, Any] = {}
+    try:
+        for column in inputs:
+            name, value = column["name"], row[column["name"]]
+            read[name] = None if value is None else leaves.load("modality", column["kind"]).read(value, name)
+    except RowError:
+        return None
+    return read
+
+
+def _filler(rows: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, str]]) -> dict[str, Any]:
+    """The first of these rows that can be answered by these inputs, without what of them cannot be read.
+
+    Raises: InputError `split.too-few` where there is none.
+    """
+    for row in rows:
+        told = {column["name"]: row[column["name"]] if _read(row, [column]) else None for column in inputs}
+        if answerable([told], inputs).all():
+            return told
+    names = " + ".join(column["name"] for column in inputs)
+    raise InputError("split.too-few", count=0, part=f"what reads {names}", least=1)

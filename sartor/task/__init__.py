@@ -33,6 +33,7 @@ class Metric:
     stats: Callable[[Sequence[dict[str, Any]], Sequence[Any], Spec, Any], np.ndarray]
     finish: Callable[[np.ndarray], np.ndarray]
     noise: Callable[[np.ndarray], float] | None = None
+    averages: bool = False  # over classes, of which one may have few examples: see `bounds.with_failures`
     share: bool = True  # where it has no unit: whether it is a share from 0 to 1, not a number in the target's own unit
 
 

@@ -340,8 +340,10 @@ def _calibration_parts(
 ) -> np.ndarray:
     parts = np.zeros((len(targets), 2, BINS))
     for i, (answer, target) in enumerate(zip(answers, targets, strict=True)):
-        probability = answer.get("probability", 0.0)
-        parts[i, 0, _bin(probability)] = probability - (answer.get("label") == target)
+        told = answer.get("probabilities") or {}
+        best = answer.get("label") or max(told, key=lambda name: told[name], default=None)  # also where it was withheld
+        probability = told.get(best, 1.0)  # what could not be answered counts as surely wrong
+        parts[i, 0, _bin(probability)] = probability - (best == target)
         parts[i, 1, _bin(probability)] = 1
     return parts.reshape(len(targets), -1)
 
@@ -415,9 +417,9 @@ def _ratio(sums: np.ndarray) -> np.ndarray:
 
 METRICS: Mapping[str, Metric] = {
     "accuracy": Metric("", "higher", True, False, _correct, _ratio),
-    "macro_f1": Metric("", "higher", False, False, _f1_parts, _macro_f1),
-    "balanced_accuracy": Metric("", "higher", False, False, _f1_parts, _balanced_accuracy),
-    "auroc": Metric("", "higher", False, False, _placements, _area),
+    "macro_f1": Metric("", "higher", False, False, _f1_parts, _macro_f1, averages=True),
+    "balanced_accuracy": Metric("", "higher", False, False, _f1_parts, _balanced_accuracy, averages=True),
+    "auroc": Metric("", "higher", False, False, _placements, _area, averages=True),
     "recall": Metric("", "higher", True, True, _recall, _ratio),
     "precision": Metric("", "higher", True, True, _precision, _ratio),
     "log_loss": Metric("nats", "lower", False, False, _log_losses, _ratio),

@@ -501,8 +501,8 @@ def _ratio(sums: np.ndarray) -> np.ndarray:
 
 
 METRICS: Mapping[str, Metric] = {
-    "micro_f1": Metric("", "higher", False, False, _micro, _f1),
-    "macro_f1": Metric("", "higher", False, False, _macro, _mean_f1),
+    "micro_f1": Metric("", "higher", False, False, _micro, _f1, averages=True),
+    "macro_f1": Metric("", "higher", False, False, _macro, _mean_f1, averages=True),
     "exact_match": Metric("", "higher", True, False, _exact, _ratio),
     "hamming": Metric("", "lower", False, False, _wrong, _ratio),
     "recall": Metric("", "higher", True, True, _recall, _ratio),

@@ -10,6 +10,7 @@ import numpy as np
 
 from sartor.data import cells
 from sartor.data.dataset import Dataset, Examples, Finding, Rows
+from sartor.tables import spread_of
 from sartor.task import Call, Metric, Spec
 
 PRIMARY = "mae"
@@ -48,7 +49,7 @@ def learn(targets: Sequence[Any]) -> Spec:
     values = np.asarray(targets, dtype=np.float64)
     return {
         "mean": float(values.mean()),
-        "spread": float(values.std()) or 1.0,
+        "spread": spread_of(values),
         "median": float(np.median(values)),
         "outputs": 1,
     }
@@ -90,7 +91,8 @@ def decode(outputs: np.ndarray, spec: Spec) -> list[dict[str, Any]]:
 def settle(answers: Sequence[Mapping[str, Any]], targets: Sequence[Any]) -> dict[str, Any] | None:
     """What a head is to know besides: `half_width`, of the interval that holds INTERVAL of these rows; None of too few.
 
-    Split conformal prediction (Lei et al. 2018, section 2.2): of the next row it then holds with at least that probability.
+    Split conformal prediction (Lei et al. 2018, section 2.2): of the next row it then holds with at least that probability, where these
+    rows took no part in choosing the model.
     """
     apart = [abs(a["value"] - t) for a, t in zip(answers, targets, strict=True) if "value" in a]
     if len(apart) < LEAST_ROWS:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import csv
 import json
 import os
 import resource
@@ -12,54 +11,12 @@ import sys
 import time
 
 import hostile
-import numpy as np
 import pytest
 
 from sartor import line, measure, needs
 
 MOST_S = 1.0  # until a request is refused
 MOST_MB = 400  # that a request may add: twice what the largest picture that is read takes
-CLASSES = ("down", "across")
-
-
-def pictures(folder, count):
-    for number in range(count):
-        file = folder / CLASSES[number % 2] / f"{number:03}.png"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(hostile.packed(hostile.stripes(number, across=bool(number % 2))))
-    return folder
-
-
-def recordings(folder, count):
-    for number in range(count):
-        file = folder / CLASSES[number % 2] / f"{number:03}.wav"
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(hostile.recorded(hostile.tone(number, (330, 880)[number % 2])))
-    return folder
-
-
-def table(file, count):
-    rng = np.random.default_rng(0)
-    with file.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["weight", "height", "label"])
-        for number in range(count):
-            writer.writerow([f"{rng.normal(number % 2, 0.4):.4f}", f"{rng.normal():.4f}", CLASSES[number % 2]])
-    return file
-
-
-@pytest.fixture(scope="module")
-def bundles(tmp_path_factory):
-    """One small bundle of each kind."""
-    home = tmp_path_factory.mktemp("hostile")
-    sources = {
-        "pictures": pictures(home / "pictures", 120),
-        "recordings": recordings(home / "recordings", 120),
-        "cells": table(home / "cells.csv", 200),
-    }
-    for name, source in sources.items():
-        line.build(needs.make(data=str(source), needs=["accuracy >= 0.6"], budget="60s"), home / f"built-{name}")
-    return {name: home / f"built-{name}" for name in sources}
 
 
 def refused(address, row):
@@ -89,14 +46,14 @@ def sent(value):
         ("cells", "weight", hostile.CELLS),
     ],
 )
-def test_what_is_hostile_is_refused_by_the_server_and_the_next_row_is_answered(bundles, name, column, hostiles):
+def test_what_is_hostile_is_refused_by_the_server_and_the_next_row_is_answered(small_bundles, name, column, hostiles):
     good = {
         "pictures": hostile.packed(hostile.stripes(500, across=True)),
         "recordings": hostile.recorded(hostile.tone(500, 880)),
         "cells": "0.4",
     }[name]
     beside = {"height": 0.1} if name == "cells" else {}
-    with measure.served(bundles[name], threads=1) as address:
+    with measure.served(small_bundles[name], threads=1) as address:
         assert refused(address, {column: sent(good)} | beside)[0] == 200
         before = measure._peak_bytes(address.pid)
         for what, value in hostiles.items():
@@ -115,14 +72,14 @@ def test_what_is_hostile_is_refused_by_the_server_and_the_next_row_is_answered(b
 
 @pytest.mark.parametrize(
     ("make", "column", "hostiles"),
-    [(pictures, "image", hostile.PICTURES), (recordings, "audio", hostile.RECORDINGS)],
+    [(hostile.pictures, "image", hostile.PICTURES), (hostile.recordings, "audio", hostile.RECORDINGS)],
 )
 def test_what_is_hostile_among_good_files_is_counted_and_named(make, column, hostiles, tmp_path):
     folder = make(tmp_path / "rows", 80)
     suffix = {"image": ".png", "audio": ".wav"}[column]
     names = []
     for place, (what, data) in enumerate(hostiles.items()):
-        name = f"{CLASSES[place % 2]}/{what.replace(' ', '-').replace(',', '')}{suffix}"
+        name = f"{hostile.CLASSES[place % 2]}/{what.replace(' ', '-').replace(',', '')}{suffix}"
         (folder / name).write_bytes(data)
         names.append(name)
     before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
@@ -143,9 +100,9 @@ def test_what_is_hostile_among_good_files_is_counted_and_named(make, column, hos
 
 
 def test_a_build_goes_on_without_what_is_broken(tmp_path):
-    folder = pictures(tmp_path / "rows", 120)
+    folder = hostile.pictures(tmp_path / "rows", 120)
     for place, data in enumerate(hostile.PICTURES.values()):
-        (folder / CLASSES[place % 2] / f"bad-{place}.png").write_bytes(data)
+        (folder / hostile.CLASSES[place % 2] / f"bad-{place}.png").write_bytes(data)
     record = line.build(needs.make(data=str(folder), needs=["accuracy >= 0.6"], budget="60s"), tmp_path / "out")
     sizes = record["data"]["splits"]
     assert sum(sizes[part] for part in ("train", "valid", "test")) == 120

@@ -88,7 +88,9 @@ def test_a_recording_arrives_as_bytes_base64_data_url_object_or_read_before():
     text = base64.b64encode(blob).decode()
     expected = audio.read(blob, "sound")
     broken = "\n".join(text[i : i + 76] for i in range(0, len(text), 76))
-    for value in (memoryview(blob), bytearray(blob), text, broken, f"data:audio/wav;base64,{text}", {"base64": text}):
+    forms = [memoryview(blob), bytearray(blob), text, broken, f"data:audio/wav;base64,{text}", {"base64": text}]
+    forms += [f"\n data:audio/wav;base64,\n{text}", f" {text}\n", text.rstrip("="), f"DATA:audio/wav; BASE64 ,{text}"]
+    for value in (*forms, base64.urlsafe_b64encode(blob).decode()):
         assert (audio.read(value, "sound").samples == expected.samples).all()
     assert audio.read(expected, "sound") is expected
 
@@ -98,6 +100,11 @@ def test_a_recording_arrives_as_bytes_base64_data_url_object_or_read_before():
 )
 def test_what_is_no_recording_is_refused(value):
     assert "takes a recording" in refusal(value)
+
+
+def test_the_name_of_a_file_is_told_from_base64():
+    assert "the name of a file, not what it holds" in refusal("wav/0001.WAV")
+    assert "text that is not base64" in refusal("no name.of a file")
 
 
 def test_channels_are_averaged():
@@ -456,6 +463,10 @@ def test_parts_are_equal_pieces_of_time_and_left_out_ones_are_silent(seconds, co
     assert (np.delete(left.samples, np.s_[begin:end]) == np.delete(heard.samples, np.s_[begin:end])).all()
     assert heard.samples[begin:end].any()
     assert re.fullmatch(r"\d+\.\d\d–\d+\.\d\d s", audio.part_text(heard, begin, end))
+
+
+def test_an_empty_cell_has_no_parts():
+    assert audio.parts(None) == []
 
 
 @pytest.mark.parametrize("seconds", [0.001, 0.3, 30.0])

@@ -126,11 +126,6 @@ def test_too_few_windows_give_no_bound():
     assert bounds.quantile([np.ones(100)] * 19, q=0.95) is None
 
 
-def test_holm_rejects_step_by_step():
-    assert bounds.holm([0.01, 0.04, 0.03]) == [True, False, False]
-    assert bounds.holm([0.01, 0.02, 0.04]) == [True, True, True]
-
-
 def test_rows_to_settle_is_the_fewest_that_settle():
     more = bounds.rows_to_settle(54, 60, limit=0.88)
     number = 60 + more

@@ -47,7 +47,7 @@ def test_any_side_from_the_least_on_and_pictures_beside_each_other_will_do(name,
     side = classics.NETS[name].least if side == "least" else side
     with torch.device("meta"):
         body = classics.body(tmp_path, meta_of(name, side, columns)).eval()
-        features = body(torch.zeros(3, 3, side, side * columns, dtype=torch.uint8))
+        features = body(torch.zeros(3, 3 * columns, side, side, dtype=torch.uint8))
     assert features.shape == (3, 4096)
     assert len(body.blocks()) == len(classics.NETS[name].stages) + 2
 
@@ -67,6 +67,19 @@ def test_a_row_is_answered_alike_alone_and_in_a_batch(name, tmp_path):
     assert torch.allclose(together, alone, rtol=1e-4, atol=1e-4)
     assert together.std(0).max() > 0.01  # they do differ from each other
     assert 0.1 < together.std() < 10  # what He's first weights are for
+
+
+def test_of_several_pictures_each_has_a_map_of_its_own_and_which_came_first_is_told(tmp_path):
+    inputs = [{"front": picture(seed), "back": picture(seed + 10)} for seed in range(3)]
+    turned = [{"front": row["back"], "back": row["front"]} for row in inputs]
+    meta = classics.start("vgg11", tmp_path, columns=["front", "back"], inputs=inputs, seed=0, side=32)
+    processor, body = classics.processor(tmp_path, meta), classics.body(tmp_path, meta).eval()
+    seen = []
+    body.pool.register_forward_hook(lambda module, given, made: seen.append(made.flatten(1)))
+    with torch.inference_mode():
+        one, other = (body(torch.from_numpy(processor(rows)["pixels"])) for rows in (inputs, turned))
+    assert torch.allclose(seen[0].reshape(3, 2, -1), seen[1].reshape(3, 2, -1).flip(1), atol=1e-5)
+    assert not torch.allclose(one, other, atol=1e-3)
 
 
 def test_the_first_weights_hang_on_the_seed_and_leave_other_random_numbers_alone(tmp_path):
@@ -127,3 +140,6 @@ def test_its_cost_is_the_published_one_and_grows_with_the_picture():
     # 0.71 billion products at 224 pixels, 0.06 of them in what is connected.
     assert flops("alexnet", 224) == pytest.approx(3 * 2 * 0.656e9 + 2 * 0.0545e9, rel=0.01)
     assert flops("vgg16", 64) > flops("vgg11", 64) > 3 * flops("vgg11", 32)
+    # Sizes are told as sums over the columns.
+    two = SimpleNamespace(sizes={"width_median": 80, "height_median": 80}, columns=2)
+    assert classics.flops("vgg11", two) < 2.1 * flops("vgg11", 40)

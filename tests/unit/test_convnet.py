@@ -95,6 +95,81 @@ def test_pictures_are_mirrored_only_where_labels_survive_it(pointing):
     assert convnet.survived(encoded, codes) == {"mirrored": not pointing}
 
 
+@pytest.mark.parametrize("order", ["sorted by class", "in turn"])
+def test_whether_they_may_be_mirrored_is_judged_by_all_classes_in_whatever_order_they_come(order, monkeypatch):
+    """As rows of a folder for each class come, of which the first is longer than what is judged."""
+    monkeypatch.setattr(convnet, "MOST_JUDGED", 120)
+    encoded, codes = arrows(300, 0, pointing=True)
+    by_class = np.argsort(codes, kind="stable")
+    if order == "in turn":
+        one, other = np.flatnonzero(codes == 0), np.flatnonzero(codes == 1)
+        by_class = np.stack([one[:130], other[:130]], axis=1).ravel()
+    assert convnet.survived([encoded[i] for i in by_class], codes[by_class]) == {"mirrored": False}
+
+
+def test_of_one_class_alone_nothing_can_be_judged():
+    encoded, codes = arrows(120, 0, pointing=False)
+    assert convnet.survived(encoded, np.zeros_like(codes)) == {"mirrored": False}
+    assert convnet.survived(encoded, np.full_like(codes, -1)) == {"mirrored": False}
+
+
+@pytest.fixture
+def of_pairs(tmp_path):
+    """(processor, body, rows) for two pictures a row."""
+    pytest.importorskip("torch")
+    ones, others = stripes(40, 0)[0], stripes(40, 1, size=(30, 18))[0]
+    rows = [{"front": one["photo"], "back": other["photo"]} for one, other in zip(ones, others, strict=True)]
+    meta = convnet.start("convnet", tmp_path, columns=["front", "back"], inputs=rows, seed=0, side=24)
+    return convnet.processor(tmp_path, meta), convnet.body(tmp_path, meta).eval(), rows
+
+
+def test_of_several_pictures_each_is_seen_by_itself_and_which_came_first_is_told(of_pairs):
+    torch = pytest.importorskip("torch")
+    processor, body, rows = of_pairs
+    turned = [{"front": row["back"], "back": row["front"]} for row in rows[:4]]
+    with torch.inference_mode():
+        found, other = (body(torch.from_numpy(processor(some)["pixels"])).numpy() for some in (rows[:4], turned))
+    assert found.shape == (4, body.width) == (4, 512)
+    assert np.abs(found - other).max() > 0.01
+    assert np.abs(found - np.roll(other, 256, axis=1)).max() < 1e-5
+
+
+def test_several_pictures_are_mirrored_each_in_its_own_place_and_moved_each_by_itself(of_pairs, monkeypatch):
+    processor, _, rows = of_pairs
+    encoded = processor.encode(rows)
+    moved = processor.augmented(encoded, np.random.default_rng(0))["pixels"]
+    twice = processor.augmented([np.concatenate([one[:3], one[:3]]) for one in encoded], np.random.default_rng(0))
+    assert moved.shape == (40, 6, 24, 24)
+    assert not (twice["pixels"][:, :3] == twice["pixels"][:, 3:]).all(axis=(1, 2, 3)).all()
+    monkeypatch.setattr(convnet, "ERASED", 0.0)
+    processor.changes = {"mirrored": True}
+
+    class Still:
+        """Draws the middle of everywhere that a picture may be moved to."""
+
+        random = np.random.default_rng(0).random
+
+        def integers(self, low, high, size):
+            return np.full(size, (low + high) // 2)
+
+    made = processor.augmented(encoded, Still())["pixels"]
+    plain = np.stack(encoded)
+    same = (made == plain).all(axis=(1, 2, 3))
+    assert 0 < same.sum() < 40
+    assert (made[~same] == plain[~same][..., ::-1]).all()  # front stays front
+
+
+def test_several_pictures_are_exported_with_a_free_batch(of_pairs, tmp_path):
+    torch = pytest.importorskip("torch")
+    from sartor import model as models
+    from sartor.runtime import onnx
+
+    processor, body, rows = of_pairs
+    model = models.Model(body, {"output_0": torch.nn.Identity()}).eval()
+    onnx._export(model, tmp_path / "m.onnx", processor(rows[:3]), axes=processor.axes, dynamo=False)
+    assert onnx.parity(model, tmp_path / "m.onnx", [processor(rows[:5]), processor(rows[:1])]) < 1e-4
+
+
 def test_large_and_small_pictures_come_to_one_size(started):
     processor, _, _ = started
     rng = np.random.default_rng(0)
@@ -131,3 +206,6 @@ def test_its_cost_grows_with_the_picture():
 
     small, large = (SimpleNamespace(sizes={"width_median": s, "height_median": s}, columns=1) for s in (16, 64))
     assert convnet.flops("convnet", large) == pytest.approx(16 * convnet.flops("convnet", small))
+    # Sizes are told as sums over the columns: two pictures cost twice as much as one of them, not as two of twice the side.
+    two = SimpleNamespace(sizes={"width_median": 32, "height_median": 32}, columns=2)
+    assert convnet.flops("convnet", two) == pytest.approx(2 * convnet.flops("convnet", small))

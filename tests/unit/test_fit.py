@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from sartor import leaves
 from sartor.backbone import hub
+from sartor.data.dataset import Examples
 from sartor.step import fit, start, train
-from sartor.task import classify
+from sartor.task import classify, regress
 
 
 def problem(rows=300, width=12, classes=4, seed=0):
@@ -118,6 +121,39 @@ def test_a_given_length_and_a_body_without_tokens_resolve_to_themselves():
     assert "max_tokens" not in start.resolve({"backbone": "ngram", "leaf": "ngram"}, context(["fine"]))
 
 
+def examples(texts, labels):
+    rows = np.arange(len(texts))
+    return Examples([{"text": text} for text in texts], {"label": list(labels)}, rows, rows)
+
+
+@pytest.mark.parametrize("valid", [examples(["what is this"] * 5, ["unheard of"] * 5), examples([], [])])
+@pytest.mark.parametrize("leaf", ["trees", "linear"])
+def test_where_training_knows_no_validation_target_its_last_rows_judge(leaf, valid, tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    names = ["a", "b"] * 60
+    train = examples([f"{float(i % 2) + i / 1000}" for i in range(120)], names)
+    head = {"target": "label", "task": "classify", "output": "output_0", "spec": classify.learn(names)}
+    judging = fit.judging(train, valid, head)
+    assert judging.rows.tolist() == list(range(108, 120))
+    known = examples(["1.0"], ["b"])
+    assert fit.judging(train, known, head) is known
+    body = leaves.load("backbone", leaf)
+    meta = body.start(
+        leaf, tmp_path, columns=["text"], inputs=train.inputs, seed=0, kinds={"text": "number"}, outputs=2
+    )
+    told = {}
+    ctx = SimpleNamespace(
+        examples={"train": train, "valid": valid}.get,
+        seed=0,
+        folder=tmp_path,
+        note=told.update,
+        progress=lambda *a, **k: None,
+    )
+    bundle = SimpleNamespace(path=tmp_path, meta={"heads": [head], "backbone": meta})
+    fit.run(bundle, ctx, bf16=False)
+    assert told["chosen"]
+
+
 def test_lengths_are_counted_before_anything_is_cut_off():
     rows = [{"text": "fine " * 400}, {"text": "fine"}]
     options, notes = hub.resolve_options("minilm", columns=["text"], inputs=rows, given={"max_tokens": 64})
@@ -159,3 +195,36 @@ def test_classes_are_weighed_where_one_is_ten_times_as_large_as_another(rare, we
     assert train.resolve({}, ctx)["balance"] is weighed
     assert ("why_balance" in told) is weighed
     assert train.resolve({"balance": not weighed}, ctx)["balance"] is not weighed
+
+
+def test_weights_of_classes_are_no_matter_where_numbers_are_told(tmp_path):
+    """A plan may ask for them; nothing is weighed."""
+    pytest.importorskip("torch")
+    from sartor import model as models
+    from sartor.backbone import melnet
+    from sartor.child import Stop
+    from sartor.modality.audio import Sound
+
+    rng = np.random.default_rng(0)
+    inputs = [{"sound": Sound(rng.normal(0, 0.1, 2_000).astype(np.float32), 8_000)} for _ in range(12)]
+    prices, rows = rng.normal(50, 9, size=12).tolist(), np.arange(12)
+    meta = melnet.start("melnet", tmp_path, columns=["sound"], inputs=inputs, seed=0, rate=8_000, seconds=0.25)
+    head = {"target": "price", "task": "regress", "output": "output_0", "spec": regress.learn(prices)}
+    bundle = SimpleNamespace(path=tmp_path, meta={"heads": [head], "backbone": meta})
+    (tmp_path / "bundle.json").write_text(json.dumps(bundle.meta))
+    (out := tmp_path / "out").mkdir()
+    ctx = SimpleNamespace(
+        examples=lambda split: Examples(inputs, {"price": prices}, rows, rows),
+        targets={"price": "regress"},
+        backbone=meta,
+        seed=0,
+        folder=out,
+        checkpoints=tmp_path / "checkpoints",
+        note=lambda **facts: None,
+        events=lambda item: None,
+        pieces=1,
+        stop=Stop(),
+    )
+    asked = {"balance": True, "epochs": 1, "bf16": False}
+    train.run(bundle, ctx, **train.resolve(asked, ctx))
+    assert (out / models.WEIGHTS).is_file()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
@@ -176,3 +177,42 @@ def test_a_short_budget_still_tries_more_than_the_majority():
     front = front_of("accuracy >= 0.9", budget="60s")
     ngram = next(c for c in front.possible() if c.id == "ngram")
     assert front.decide(ngram, left_s=52.0 - front.judging_s()).go
+
+
+MIXED = Profile(
+    800,
+    2,
+    60.0,
+    {"en": 1.0},
+    150.0,
+    kinds=frozenset({"text", "image"}),
+    inputs=(("title", "text"), ("photo", "image")),
+    columns=2,
+)
+
+
+def members(front):
+    return [{body.name for _, body in chosen} for _, chosen in front.fusions]
+
+
+def test_a_backbone_that_is_asked_for_reads_its_own_kind_of_input_and_the_others_have_theirs():
+    front = front_of("accuracy >= 0.9", profile=MIXED, backbone="minilm")
+    assert front.bodies == []
+    assert any({"minilm", "convnet"} == names for names in members(front))
+    front = front_of("accuracy >= 0.9", profile=MIXED, backbone="convnet")
+    assert all("convnet" in names for names in members(front))
+    cells = replace(MIXED, kinds=frozenset({"text", "number"}), inputs=(("title", "text"), ("price", "number")))
+    front = front_of("accuracy >= 0.9", profile=cells, backbone="minilm")
+    assert all(names & {"linear", "trees"} for names in members(front))
+
+
+def test_without_transformers_pictures_still_have_a_network_of_their_own():
+    pictures = replace(MIXED, kinds=frozenset({"image"}), inputs=(("photo", "image"),), columns=1)
+    assert "convnet" in [body.name for body in front_of("accuracy >= 0.9", profile=pictures, backbone="none").bodies]
+
+
+def test_a_backbone_that_takes_none_of_the_inputs_is_refused():
+    cells = replace(MIXED, kinds=frozenset({"number"}), inputs=(("price", "number"),), columns=1)
+    with pytest.raises(InputError, match="takes none of these inputs") as caught:
+        front_of("accuracy >= 0.9", profile=cells, backbone="convnet")
+    assert caught.value.code == "backbone.inputs"

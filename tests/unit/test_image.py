@@ -20,6 +20,8 @@ from sartor.modality import image as modality
 
 Image = pytest.importorskip("PIL.Image")
 ImageEnhance = pytest.importorskip("PIL.ImageEnhance")
+# Pytest undoes the filter that is set when Pillow is first used.
+pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in ("UserWarning", "RuntimeWarning")]
 
 
 def scene(seed: int = 0, width: int = 96, height: int = 64) -> np.ndarray:
@@ -105,6 +107,7 @@ def test_bytes_base64_and_urls_are_the_same_image():
     broken_into_lines = "\n".join(text[i : i + 76] for i in range(0, len(text), 76))
     forms = [data, bytearray(data), memoryview(data), text, text.rstrip("="), broken_into_lines, {"base64": text}]
     forms += [base64.urlsafe_b64encode(data).decode(), f"data:image/png;base64,{text}", f"data:;base64,{text}", PIXELS]
+    forms += [f"\n data:image/png;base64,\n{text}", f" {text}\n", f"DATA:image/png; BASE64 ,{text}"]
     for form in forms:
         assert (modality.read(form, "picture") == PIXELS).all()
 
@@ -120,6 +123,7 @@ def test_bytes_base64_and_urls_are_the_same_image():
         ([1], "a list"),
         ({"url": "x"}, "an object"),
         ("not base64 at all!", "not base64"),
+        ("cats/0001.PNG", "the name of a file, not what it holds"),
         ("ünïcode", "not base64"),
         ("data:image/svg+xml,<svg/>", "not in base64"),
         (base64.b64encode(b"some text").decode(), "another kind"),
@@ -332,15 +336,82 @@ def test_a_bomb_is_refused_from_its_header(name, monkeypatch):
     assert modality.key(bombs()[name]) is None
 
 
-def test_a_jpeg_of_thousands_of_scans_is_refused():
+def scanned(data: bytes, times: int) -> bytes:
+    """A progressive JPEG with its last scan once more, so often."""
+    place = data.rfind(b"\xff\xda")
+    return data[:place] + data[place:-2] * (times + 1) + data[-2:]
+
+
+def test_a_jpeg_of_more_scans_than_its_pixels_allow_is_refused(monkeypatch):
+    assert modality.read(scanned(FILES["progressive"], 300), "picture").shape == PIXELS.shape
+    monkeypatch.setattr(modality, "LEAST_SCANNED", 1)
+    monkeypatch.setattr(modality, "MAX_SCANNED", 100 * PIXELS.shape[0] * PIXELS.shape[1])
+    count = FILES["progressive"].count(b"\xff\xda")
+    assert modality.read(scanned(FILES["progressive"], 100 - count), "picture").shape == PIXELS.shape
+    assert "a JPEG of more than 100 scans" in found_in(scanned(FILES["progressive"], 101 - count))
+
+
+def test_a_tiny_jpeg_of_endless_scans_is_refused():
     data = FILES["progressive"]
     place = data.rfind(b"\xff\xda")
-    assert "scans" in found_in(data[:place] + data[place:-2] * 300 + data[-2:])
+    assert "scans" in found_in(data[:place] + data[place : place + 12] * 110_000 + data[-2:])
+    assert "scans" in found_in(data[:place] + b"\xff\x01" * 1_200_000 + b"\xff\xda" * 110_000)
+
+
+@pytest.mark.parametrize("name", ["jpeg", "progressive"])
+def test_bytes_that_look_like_scans_are_none_in_previews_and_behind_the_end(name, monkeypatch):
+    monkeypatch.setattr(modality, "MAX_SCANNED", 20 * modality.LEAST_SCANNED)
+    data, looks = FILES[name], b"\xff\xda" * 1_000
+    preview = b"\xff\xe1" + struct.pack(">H", 2 + len(looks)) + looks
+    for odd in (data + looks, data + FILES["progressive"] * 5, data[:2] + preview + data[2:]):
+        assert modality.read(odd, "picture").shape == PIXELS.shape
 
 
 def test_a_tile_larger_than_the_image_is_refused():
     tags = {256: 64, 257: 64, 258: 8, 259: 1, 262: 1, 277: 1, 322: 60_000, 323: 60_000, 324: 8, 325: 100}
     assert "50 million pixels" in found_in(tiff_of(tags))
+
+
+@pytest.mark.parametrize("side", [float("nan"), float("inf"), -float("inf"), 1e30])
+@pytest.mark.parametrize("tag", [322, 323])
+def test_a_tile_whose_sides_are_no_numbers_is_refused(side, tag):
+    tags = {256: 8, 257: 8, 258: 8, 259: 1, 262: 1, 273: 8, 277: 1, 278: 8, 279: 64, 322: 64, 323: 64}  # in strips
+    data = tiff_of(tags)
+    assert modality.read(data, "picture").shape == (8, 8, 3)
+    entry = struct.pack("<HHII", tag, 4, 1, 64)
+    assert entry in data
+    data = data.replace(entry, struct.pack("<HHIf", tag, 11, 1, side))
+    assert "whose header is broken" in found_in(data) or side == 1e30
+    assert isinstance(modality._head(data), str)
+
+
+SMALL = scene(6, 12, 9)
+FRAMES = [Image.fromarray(scene(seed, 12, 9)) for seed in (7, 8)]
+CUT = {
+    "png": packed(SMALL),
+    "palette png": packed(Image.fromarray(SMALL).quantize(16), transparency=0),
+    "jpeg": packed(SMALL, "JPEG"),
+    "progressive": packed(SMALL, "JPEG", progressive=True),
+    "webp": packed(SMALL, "WEBP", lossless=True),
+    "lossy webp": packed(SMALL, "WEBP"),
+    "bmp": packed(SMALL, "BMP"),
+    "gif": packed(Image.fromarray(SMALL).quantize(16), "GIF"),
+    "tiff": packed(SMALL, "TIFF"),
+    "packed tiff": packed(SMALL, "TIFF", compression="tiff_lzw"),
+    "ppm": packed(SMALL, "PPM"),
+} | {
+    f"animated {kind}": packed(SMALL, kind, save_all=True, append_images=FRAMES)
+    for kind in ("GIF", "PNG", "WEBP", "TIFF")
+}
+
+
+@pytest.mark.parametrize("name", CUT)
+def test_the_header_of_a_file_is_read_or_refused_wherever_it_ends(name):
+    data = CUT[name]
+    assert isinstance(modality._head(data), modality._Head)
+    for end in range(len(data)):
+        head = modality._head(data[:end])
+        assert isinstance(head, str) or (head.width, head.height) == (12, 9)
 
 
 # profile and audit
@@ -398,6 +469,45 @@ def test_the_audit_names_what_is_wrong_and_the_rows():
     assert all(finding.advice and finding.count for finding in found.values())
     assert modality.flaws("picture", [FILES["png"], FILES["jpeg"]], [0, 1]) == []
     assert modality.audit("picture", [FILES["png"]], [0]) == []
+
+
+def test_a_png_is_decoded_once_by_the_audit_and_exif_behind_its_pixels_is_seen(monkeypatch):
+    from PIL import PngImagePlugin
+
+    decoded = []
+    done = PngImagePlugin.PngImageFile.load_end
+    monkeypatch.setattr(PngImagePlugin.PngImageFile, "load_end", lambda self: decoded.append(1) or done(self))
+    assert modality.flaws("picture", [FILES["png"]], [0]) == []
+    assert len(decoded) == 1
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    place = FILES["png"].rindex(b"IEND") - 4
+    late = FILES["png"][:place] + chunk(b"eXIf", exif.tobytes()[6:]) + FILES["png"][place:]
+    assert modality.read(late, "picture").shape == (96, 64, 3)
+    assert (modality._head(late).width, modality._head(late).turned) == (64, True)
+    assert [finding.code for finding in modality.flaws("picture", [late], [0])] == ["audit.image-rotated"]
+
+
+def test_warnings_are_filtered_once_and_not_for_each_image(monkeypatch):
+    modality.read(FILES["png"], "picture")
+    filters = []
+    monkeypatch.setattr(warnings, "filterwarnings", lambda *given, **asked: filters.append(given))
+    modality.read(FILES["png"], "picture")
+    assert not filters
+
+
+def test_what_is_remembered_may_be_forgotten_at_any_time(monkeypatch):
+    class Emptied(dict):
+        """As another thread leaves it."""
+
+        def __setitem__(self, key, value):
+            super().__setitem__(key, value)
+            self.clear()
+
+    monkeypatch.setattr(modality, "_KEYS", Emptied())
+    monkeypatch.setattr(modality, "_THUMBNAILS", Emptied())
+    assert modality.key(FILES["png"]) == modality.key(PIXELS)
+    assert modality.likeness(FILES["png"], FILES["webp"]) > 0.9
 
 
 # sameness and likeness
@@ -538,6 +648,9 @@ def test_patches_are_left_out_in_the_mean_colour_and_cover_the_image(value):
     assert touched.max() == 1
     assert touched.mean() > 0.99
     assert (modality.leave_out(value, 0, 49) == mean).all()
+    assert modality.parts(None) == []
+    assert modality.part_text(value, *parts[0]) == "row 1, column 1 of 7"
+    assert modality.part_text(value, *parts[9]) == "row 2, column 3 of 7"
     assert np.array_equal(PIXELS, scene())
 
 

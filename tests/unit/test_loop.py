@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from sartor import loop
+from sartor.child import Stop
 from sartor.errors import SartorError
 
 ROWS = 240
@@ -125,6 +126,63 @@ def test_random_numbers_are_those_of_their_step_however_often_it_was_stopped(tmp
     assert [one["train_loss"] for one in resumed.curve] == [one["train_loss"] for one in outcome.curve]
 
 
+class Stopped(Stop):
+    """Raises where the real one ends the process."""
+
+    def end(self):
+        raise KeyboardInterrupt
+
+
+def scored(folder, scores, *, stop_in=None):
+    """Trains with a patience of one, and with these scores, whatever is learned. stop_in: the validation in which it is asked to stop."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    x, y = problem()
+    model = torch.nn.Linear(8, 2)
+    stop, left = Stopped(), list(scores)
+
+    def validate():
+        stop.asked = len(scores) - len(left) + 1 == stop_in
+        return {"valid": left.pop(0)}
+
+    schedule = loop.Schedule(
+        epochs=4,
+        batch_rows=64,
+        batch_units=10_000,
+        learning_rate=0.02,
+        head_learning_rate=0.02,
+        weight_decay=0.01,
+        warmup_share=0.1,
+        clip_norm=1.0,
+        patience=1,
+        bf16=False,
+    )
+    outcome = loop.train(
+        model,
+        lambda positions: torch.nn.functional.cross_entropy(model(x[positions]), y[positions]),
+        np.ones(ROWS, dtype=int),
+        schedule=schedule,
+        validate=validate,
+        checkpoints=folder,
+        seed=0,
+        stop=stop,
+    )
+    return model, outcome
+
+
+@pytest.mark.parametrize("stop_in", [1, 2])
+def test_stopped_while_it_validates_it_ends_where_it_would_have_ended(tmp_path, stop_in):
+    scores = [0.9, 0.5, 0.99, 0.1]  # the second is the last: with a patience of one nobody sees the third
+    whole, outcome = scored(tmp_path / "whole", scores)
+    assert [record["epoch"] for record in outcome.curve] == [1, 2]
+    with pytest.raises(KeyboardInterrupt):
+        scored(tmp_path / "stopped", scores, stop_in=stop_in)
+    again, resumed = scored(tmp_path / "stopped", scores[stop_in:])
+    assert [(one["epoch"], one["valid"]) for one in resumed.curve] == [(1, 0.9), (2, 0.5)]
+    assert (resumed.best_epoch, resumed.best_score) == (outcome.best_epoch, outcome.best_score) == (1, 0.9)
+    assert same(whole, again)
+
+
 def _flip(raw):
     raw[-1] ^= 1
     return raw
@@ -231,6 +289,46 @@ def test_a_batch_that_does_not_fit_is_done_in_pieces_with_the_same_gradient(tmp_
     assert apart < 2e-3
     # One step, before differences of rounding can grow.
     assert same(pieces, run(tmp_path / "asked", pieces=4)[0])
+
+
+def test_a_try_that_did_not_fit_leaves_running_means_as_they_were(tmp_path):
+    """The first of two pieces fits, the second does not: what the first moved counts once, in four pieces."""
+    x, y = problem()
+    heard = []
+
+    def tried(folder, *, pieces, failing):
+        torch.manual_seed(0)
+        model = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2))
+        calls = 0
+
+        def objective(positions):
+            nonlocal calls
+            calls += 1
+            if calls == failing:
+                raise MemoryError
+            return torch.nn.functional.cross_entropy(model(x[positions]), y[positions])
+
+        schedule = loop.Schedule(
+            epochs=1,
+            batch_rows=16,
+            batch_units=16,
+            learning_rate=0.02,
+            head_learning_rate=0.02,
+            weight_decay=0.01,
+            warmup_share=0.1,
+            clip_norm=1.0,
+            patience=1,
+            bf16=False,
+        )
+        options = {"checkpoints": tmp_path / folder, "seed": 0, "validate": lambda: {"valid": 0.0}, "pieces": pieces}
+        loop.train(model, objective, np.ones(16, dtype=int), schedule=schedule, events=heard.append, **options)
+        return model
+
+    plain, after = tried("plain", pieces=4, failing=None), tried("after", pieces=2, failing=2)
+    assert int(after[1].num_batches_tracked) == 4
+    assert same(plain, after)
+    (told,) = [item["message"] for item in heard if item.get("code") == "train.pieces"]
+    assert told.endswith("in 4 pieces, with the same gradient, but for batch norm.")
 
 
 def test_a_row_that_does_not_fit_is_the_end_and_other_errors_pass_through(tmp_path):

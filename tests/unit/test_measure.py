@@ -195,3 +195,48 @@ def test_a_difference_of_calibration_errors_is_not_proven_by_chance(apart, bette
     assert false == 0
     assert proven >= better
     assert apart or proven <= 5
+
+
+def two_classes(rng, positives, negatives, chances):
+    """Answers to two classes of which shares `chances` are right, and the targets."""
+    targets = ["a"] * positives + ["b"] * negatives
+    right = rng.random(len(targets)) < np.where(np.array(targets) == "a", *chances)
+    return answers_of([t if r else {"a": "b", "b": "a"}[t] for t, r in zip(targets, right, strict=True)]), targets
+
+
+@pytest.mark.parametrize("positives", [3, 5, 10, 30])
+def test_a_mean_over_classes_is_not_proven_by_a_class_of_few_examples(positives):
+    rng = np.random.default_rng(6)
+    above = 0
+    for _ in range(60):
+        answers, targets = two_classes(rng, positives, 200, (0.9, 0.95))
+        value = measure.value_of(Key("balanced_accuracy"), answers, targets, HEAD, levels=[0.95])
+        above += value.low > 0.925
+    assert above <= 8  # 5 %, and three standard deviations
+
+
+@pytest.mark.parametrize("name", ["macro_f1", "balanced_accuracy", "auroc"])
+def test_a_perfect_model_has_a_bound(name):
+    answers, targets = two_classes(np.random.default_rng(7), 500, 500, (1.0, 1.0))
+    value = measure.value_of(Key(name), answers, targets, HEAD, levels=[0.95])
+    assert 0.98 < value.low < value.measured == value.high == 1.0
+
+
+def test_the_bound_of_a_mean_over_one_class_is_that_of_clopper_and_pearson():
+    stats = classify.METRICS["balanced_accuracy"].stats
+    answers, targets = two_classes(np.random.default_rng(8), 40, 0, (0.8, 0.8))
+    hits = sum(answer["label"] == "a" for answer in answers)
+    worse = stats([*answers, {}], [*targets, "a"], HEAD["spec"], None)
+    low = bounds.with_failures(worse, classify.METRICS["balanced_accuracy"].finish, level=0.95)
+    assert low == pytest.approx(bounds.proportion(hits, 40).low, abs=0.01)
+
+
+def test_withheld_and_failed_answers_are_no_better_calibrated_than_others():
+    sure = [{"label": "a", "probability": 0.9, "probabilities": {"a": 0.9, "b": 0.1}}] * 10
+    withheld = [{"abstained": True, "reason": "", "probabilities": {"a": 0.6, "b": 0.4}}] * 10
+    targets = ["a"] * 9 + ["b"] + ["a"] * 6 + ["b"] * 4
+    value = measure.value_of(Key("calibration_error"), [*sure, *withheld], targets, HEAD, levels=[0.95])
+    assert value.measured == pytest.approx(0.0)
+    failed = [{"error": {"code": "row.bad-value", "message": ""}}] * 10
+    value = measure.value_of(Key("calibration_error"), [*sure, *failed], targets, HEAD, levels=[0.95])
+    assert value.measured == pytest.approx(0.5)

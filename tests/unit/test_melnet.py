@@ -18,6 +18,7 @@ from sartor.runtime import onnx
 from sartor.task import classify
 
 RATE = 8_000
+OFF = {"speed": 0, "shift": 0, "gain_db": 0, "noise_db": 0, "masks": 0}
 
 
 def glide(begin_hz, end_hz, seconds, seed=0, rate=RATE):
@@ -77,7 +78,7 @@ def test_the_first_weights_hang_on_the_seed_and_leave_other_random_numbers_alone
 
 def test_energies_are_standardised_over_the_training_rows(started):
     processor, *_ = started
-    frames = np.concatenate(processor.encode(rows()))
+    frames = np.concatenate([levels for (levels,) in processor.encode(rows())])
     assert frames.mean(axis=0) == pytest.approx(0, abs=1e-3)
     assert (frames.std(axis=0) < 1.001).all()
 
@@ -122,34 +123,76 @@ def test_of_a_long_recording_the_loudest_stretch_is_read(started):
     word = glide(300, 900, 1.0).samples
     quiet = np.random.default_rng(0).normal(0, 1e-3, 8 * RATE).astype(np.float32)
     quiet[5 * RATE : 6 * RATE] += word
-    (levels,) = processor.encode([{"sound": Sound(quiet, RATE)}])
+    ((levels,),) = processor.encode([{"sound": Sound(quiet, RATE)}])
     assert len(levels) == processor.most == 130
     loud = (levels * processor.spread + processor.mean).max(axis=1) > 0
     assert loud.sum() > 95
 
 
-def test_several_columns_are_heard_one_after_another_and_what_is_no_recording_is_refused(tmp_path):
-    inputs = [{"one": glide(300, 600, 0.4), "two": glide(900, 600, 0.3)}]
-    meta = melnet.start("melnet", tmp_path, columns=["one", "two"], inputs=inputs, seed=0, rate=RATE, seconds=1.0)
-    processor = melnet.processor(tmp_path, meta)
-    parts = [processor._levels(inputs[0][name], name) for name in ("one", "two")]
-    assert (processor.encode(inputs)[0] == np.concatenate(parts)).all()
-    assert processor.length(inputs).tolist() == [len(parts[0]) + len(parts[1])]
+PAIRS = [
+    {"one": glide(300, 600, 0.4), "two": glide(900, 600, 0.3)},
+    {"one": glide(900, 600, 0.3), "two": glide(300, 600, 0.4)},
+    {"one": glide(500, 500, 1.1), "two": glide(500, 500, 0.05)},
+]
+
+
+@pytest.fixture
+def of_pairs(tmp_path):
+    """(processor, body) for two recordings a row, with norms that have seen something."""
+    meta = melnet.start("melnet", tmp_path, columns=["one", "two"], inputs=PAIRS, seed=0, rate=RATE, seconds=1.0)
+    processor, body = melnet.processor(tmp_path, meta), melnet.body(tmp_path, meta)
+    for _ in range(2):
+        body.train()(**{name: torch.from_numpy(array) for name, array in processor(PAIRS).items()})
+    return processor, body.eval()
+
+
+def test_of_several_columns_each_is_heard_by_itself_and_which_came_first_is_told(of_pairs):
+    processor, body = of_pairs
+
+    def features(rows):
+        with torch.inference_mode():
+            return body(**{name: torch.from_numpy(array) for name, array in processor(rows).items()}).numpy()
+
+    found = features(PAIRS)
+    assert found.shape == (3, body.width) == (3, 512)
+    assert np.abs(found[0] - found[1]).max() > 0.01  # the same two the other way round
+    assert np.abs(found[0, :256] - found[1, 256:]).max() < 1e-5
+    assert np.abs(found[0, 256:] - found[1, :256]).max() < 1e-5
+    alone = np.concatenate([features([row]) for row in PAIRS])
+    assert np.abs(found - alone).max() < 1e-5
+
+
+def test_several_columns_are_changed_each_by_itself_and_what_is_no_recording_is_refused(of_pairs):
+    processor, _ = of_pairs
+    parts = [processor._levels(PAIRS[0][name], name) for name in ("one", "two")]
+    (encoded,) = processor.encode(PAIRS[:1])
+    assert all((one == other).all() for one, other in zip(encoded, parts, strict=True))
+    assert processor.length(PAIRS[:1]).tolist() == [len(parts[0]) + len(parts[1])]
+    twice = [[parts[0], parts[0]]]
+    made = processor.augmented(twice, np.random.default_rng(0), **(OFF | {"gain_db": 6.0}))["mel"]
+    steps = [(made[0, place, : len(parts[0])] - parts[0]).mean() for place in (0, 1)]
+    assert min(abs(steps[0]), abs(steps[1]), abs(steps[0] - steps[1])) > 1e-3
     with pytest.raises(RowError, match="Column 'two'"):
-        processor.encode([inputs[0] | {"two": b"junk"}])
+        processor.encode([PAIRS[0] | {"two": b"junk"}])
 
 
-OFF = {"speed": 0, "shift": 0, "gain_db": 0, "noise_db": 0, "masks": 0}
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_several_columns_are_exported_with_free_batch_and_frames(of_pairs, tmp_path, exporter):
+    processor, body = of_pairs
+    model = models.Model(body, {"output_0": torch.nn.Identity()}).eval()
+    target = tmp_path / "model.onnx"
+    onnx._export(model, target, processor(PAIRS), axes=processor.axes, dynamo=exporter == "dynamo")
+    assert onnx.parity(model, target, [processor(PAIRS), *(processor([row]) for row in PAIRS)]) < 1e-4
 
 
 def test_changes_at_random_are_a_function_of_the_generator_and_each_can_be_left_out(started):
     processor, *_ = started
     encoded = processor.encode(rows())
-    kept = [levels.copy() for levels in encoded]
+    kept = [[levels.copy() for levels in row] for row in encoded]
     one, same, other = (processor.augmented(encoded, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert (one["mel"] == same["mel"]).all()
     assert one["mel"].shape != other["mel"].shape or (one["mel"] != other["mel"]).any()
-    assert all((before == after).all() for before, after in zip(kept, encoded, strict=True))
+    assert all((before == after).all() for (before,), (after,) in zip(kept, encoded, strict=True))
     assert np.isfinite(one["mel"]).all()
     none = processor.augmented(encoded, np.random.default_rng(0), **OFF)
     assert np.abs(none["mel"] - processor.padded(encoded)["mel"]).max() < 1e-5
@@ -159,12 +202,12 @@ def test_changes_at_random_are_a_function_of_the_generator_and_each_can_be_left_
 @pytest.mark.parametrize("name", ["speed", "shift", "gain_db", "noise_db", "masks"])
 def test_each_change_does_what_it_says(started, name):
     processor, *_ = started
-    (levels,) = processor.encode([{"sound": glide(500, 500, 1.0)}])
+    ((levels,),) = processor.encode([{"sound": glide(500, 500, 1.0)}])
     strength = {"speed": 0.2, "shift": 0.2, "gain_db": 6.0, "noise_db": 20.0, "masks": 0.3}[name]
     logs = levels * processor.spread + processor.mean
     seen = False
     for seed in range(8):
-        made = processor.augmented([levels], np.random.default_rng(seed), **(OFF | {name: strength}))
+        made = processor.augmented([[levels]], np.random.default_rng(seed), **(OFF | {name: strength}))
         frames = int(made["frames"][0])
         found = made["mel"][0, 0, :frames]
         changed = found * processor.spread + processor.mean

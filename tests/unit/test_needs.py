@@ -256,3 +256,31 @@ def test_missed_is_said_more_carefully_of_several_needs():
     among = judge(["accuracy >= 0.9", "recall for a >= 0.9", "size <= 1 MB"], share(k, n))
     assert alone[0].verdict == "missed"
     assert among[0].verdict == "unproven"
+
+
+def test_after_one_that_cannot_be_refuted_no_need_is_called_missed_by_a_weaker_level():
+    def value(measure, high, stricter):
+        ladder = [[0.95, high - 0.2, high], [0.975, high - 0.22, stricter]]
+        return Value(Key(measure), high - 0.1, high - 0.2, high, 400, details={"ladder": ladder})
+
+    # Each is refuted at 95 % alone, neither at 97.5 %.
+    weak = [value("accuracy", 0.89, 0.91), value("macro_f1", 0.895, 0.905)]
+    assert [one.verdict for one in judge(["accuracy >= 0.9", "macro_f1 >= 0.9"], *weak)] == ["unproven", "unproven"]
+    # One that is, lets the other be judged at 95 %.
+    strong = [value("accuracy", 0.89, 0.91), value("macro_f1", 0.85, 0.86)]
+    assert [one.verdict for one in judge(["accuracy >= 0.9", "macro_f1 >= 0.9"], *strong)] == ["missed", "missed"]
+
+
+@pytest.mark.parametrize(
+    ("text", "task", "code"),
+    [
+        ("mae <= 5 %", "regress", "need.syntax"),
+        ("log_loss <= 40 %", "classify", "need.syntax"),
+        ("interval_coverage >= 0.8 at coverage >= 0.9", "regress", "need.setting"),
+        ("exact_match >= 0.8 at coverage >= 0.9", "multilabel", "need.setting"),
+    ],
+)
+def test_units_and_settings_that_a_measure_does_not_have_are_refused(text, task, code):
+    with pytest.raises(InputError) as caught:
+        needs.parse(text, task=task)
+    assert caught.value.code == code

@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sartor.data import table as tables
 from sartor.data.dataset import Dataset
 from sartor.data.delimited import sniff
-from sartor.data.read import read
+from sartor.data.read import read, rows
 from sartor.data.source import find
 from sartor.errors import InputError, Problems
 
@@ -162,6 +163,98 @@ def test_plain_text_with_a_label_after_a_tab_or_another_mark(write: Callable[...
     assert marked.table.column("column_1")[0].as_py().endswith("at 3@")
 
 
+def test_parquet_is_read_when_it_is_packed(write: Callable[..., Path], tmp_path: Path) -> None:
+    pq.write_table(pa.table({"text": TEXTS, "label": LABELS}), tmp_path / "a.parquet")
+    packed = write("b.parquet.gz", gzip.compress((tmp_path / "a.parquet").read_bytes()))
+    assert rows_of(read(packed)) == ROWS
+
+
+def dictionary_of(value: str, count: int) -> pa.Array:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * count, pa.int32()), pa.array([value]))
+
+
+def test_what_stands_once_in_parquet_for_many_rows_is_decoded_a_few_at_a_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "BATCH_BYTES", 1 << 20)
+    media = pa.array([{"bytes": b"\xff\xd8\xff" + b"x" * 60_000, "path": "a"}] * 300)
+    long = dictionary_of("words " * 10_000, 300)
+    for name, column in (("text", long), ("image", media), ("list", pa.array([["y" * 30_000] * 2] * 300))):
+        path = tmp_path / f"{name}.parquet"
+        pq.write_table(pa.table({name: column, "label": ["a", "b"] * 150}), path, row_group_size=200)
+        assert path.stat().st_size < 200_000
+        (table,) = tables.open_piece(find(path)[0])
+        batches = [batch for batch in table.batches() if isinstance(batch, tables.Batch)]
+        assert max(len(batch.lines) for batch in batches) <= 17
+        assert [line for batch in batches for line in batch.lines] == list(range(1, 301))
+
+
+def test_a_parquet_that_unpacks_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": dictionary_of("x" * 60_000, 2_000), "label": ["a", "b"] * 1_000}), path)
+    with pytest.raises(InputError, match="more than 200 times its size") as caught:
+        read(path)
+    assert caught.value.code == "data.broken"
+
+
+def test_a_value_of_parquet_that_is_too_large_costs_its_row_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "MAX_TEXT_BYTES", 1_000)
+    pq.write_table(pa.table({"text": [*TEXTS, "x" * 1_001], "label": [*LABELS, "app"]}), tmp_path / "a.parquet")
+    data = read(tmp_path / "a.parquet")
+    assert rows_of(data) == ROWS
+    assert [item.line for item in data.set_aside] == [9]
+    assert "MB" in data.set_aside[0].reason
+
+
+@pytest.mark.parametrize("written", [["1,5", "0,250", "12,75", "1,234"], ["3,5", "7", "2,25", "?", "", "1,234"]])
+def test_decimal_commas_are_points_in_training_and_where_rows_are_given(
+    write: Callable[..., Path], written: list[str]
+) -> None:
+    cells_ = written * 30
+    lines = "".join(f'"{cell}",{"ab"[i % 2]}\n' for i, cell in enumerate(cells_))
+    path = write("a.csv", "price,label\n" + lines)
+    data = read(path, input="price", target="label")
+    assert data.schema.inputs[0].kind == "number"
+    given = [row["price"] for row in rows(path)]
+    for cell, here, there in zip(cells_, data.table.column("price").to_pylist(), given, strict=True):
+        assert here == there == cell.replace(",", ".")
+    assert any("'price': a comma stands before the decimals" in note for note in data.notes)
+
+
+def test_decimal_commas_of_a_target_are_points(write: Callable[..., Path]) -> None:
+    lines = "".join(f'{i % 7},"{i},{i % 9}5"\n' for i in range(90)) + '3,"1,234"\n'
+    data = read(write("a.csv", "size,price\n" + lines), target="price")
+    assert data.schema.targets[0].kind == "number"
+    assert data.table.column("price").to_pylist()[-1] == "1.234"
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ["1,234", "12,345", "7", "999"],  # may be thousands, and so they are
+        ["1,234", "12,345", "1,5"],
+        ["1,5", "2,5", "1,234,567"],
+        ["1,5", "2,5", "1,234.5"],
+    ],
+)
+def test_commas_that_part_thousands_stay(write: Callable[..., Path], written: list[str]) -> None:
+    lines = "".join(f'"{cell}",{"ab"[i % 2]}\n' for i, cell in enumerate(written * 30))
+    path = write("a.csv", "price,label\n" + lines)
+    data = read(path, input="price", target="label")
+    assert data.table.column("price").to_pylist() == written * 30 == [row["price"] for row in rows(path)]
+    assert not any("comma stands" in note for note in data.notes)
+
+
+def test_commas_in_words_and_in_columns_that_are_not_used_stay(write: Callable[..., Path]) -> None:
+    lines = "".join(f'"{text}","1,{i}5","{i},5 or so",{label}\n' for i, (text, label) in enumerate(ROWS))
+    path = write("a.csv", "text,version,note,label\n" + lines)
+    data = read(path, input="text", target="label")
+    assert data.table.column("version").to_pylist()[2] == "1,25"
+    assert [row["note"] for row in rows(path)][2] == "2,5 or so"
+
+
 def test_gzip_is_read_in_place(tmp_path: Path) -> None:
     (tmp_path / "a.csv.gz").write_bytes(gzip.compress(csv_text(ROWS).encode()))
     assert rows_of(read(tmp_path / "a.csv.gz")) == ROWS
@@ -285,6 +378,25 @@ def test_files_pasted_together_lose_their_inner_headers(write: Callable[..., Pat
 )  # fmt: skip
 def test_what_cannot_be_read_says_so(write: Callable[..., Path], name: str, content: str | bytes, code: str) -> None:
     assert code_of(write(name, content)) == code
+
+
+@pytest.mark.parametrize(
+    ("start", "named"),
+    [
+        (b"RIFF\x24\x08\0\0WAVEfmt ", "a recording: give a folder of recordings"),
+        (b"fLaC\0\0\0\x22", "a recording: give a folder of recordings"),
+        (b"OggS\0\2", "a recording: give a folder of recordings"),
+        (b"ID3\4\0\0", "a recording: give a folder of recordings"),
+        (b"RIFF\x24\x08\0\0WEBPVP8 ", "an image: give a folder of images"),
+    ],
+)
+def test_media_that_are_given_for_a_table_are_named(write: Callable[..., Path], start: bytes, named: str) -> None:
+    with pytest.raises(InputError, match=named):
+        read(write("a.csv", start + bytes(range(1, 200))))
+
+
+def test_a_table_may_begin_with_letters_that_a_recording_begins_with(write: Callable[..., Path]) -> None:
+    assert len(read(write("a.csv", csv_text(ROWS, header="ID3,label\n")))) == len(ROWS)
 
 
 def test_a_missing_file_names_its_nearest_neighbour(write: Callable[..., Path]) -> None:
@@ -518,6 +630,15 @@ def test_a_card_that_refers_to_itself_without_end_is_harmless(write: Callable[..
     levels = "".join(f"  - &l{i + 1} [{', '.join([f'*l{i}'] * 10)}]\n" for i in range(12))
     hub_folder(write, "d", card=f"---\nlaughs:\n  - &l0 [ha]\n{levels}configs:\n- data_files: *l12\n---\n")
     assert len(read(tmp_path / "d").rows_of("train")) == 8
+
+
+@pytest.mark.parametrize(
+    "card", ["---" + " \n" * 200_000 + "x", "---\n" + "\n--- x" * 100_000, "---\n", "--- a\n---\n"]
+)
+def test_a_card_without_an_end_is_none(write: Callable[..., Path], tmp_path: Path, card: str) -> None:
+    write("README.md", card)
+    write("train.csv", csv_text(ROWS))
+    assert len(read(tmp_path)) == len(ROWS)
 
 
 def test_a_hub_id_comes_from_the_local_cache(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import wave
 import zipfile
 from collections.abc import Callable, Mapping
@@ -155,6 +156,105 @@ def test_a_damaged_member_of_an_archive_costs_its_row_only(tmp_path: Path) -> No
     assert "Bad CRC-32" in data.set_aside[0].reason
 
 
+@pytest.mark.parametrize("damage", ["lzma", "bzip2", "deflate"])
+def test_a_damaged_member_costs_its_row_only_however_it_was_packed(tmp_path: Path, damage: str) -> None:
+    method = {"lzma": zipfile.ZIP_LZMA, "bzip2": zipfile.ZIP_BZIP2, "deflate": zipfile.ZIP_DEFLATED}[damage]
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w", method) as archive:
+        for name, content in by_class().items():
+            archive.writestr(name, content + bytes(range(256)))
+        place = archive.getinfo("dog/03.png").header_offset + 30 + len("dog/03.png")
+    data = bytearray(packed.getvalue())
+    data[place + 20 : place + 60] = b"\xff" * 40
+    (tmp_path / "d.zip").write_bytes(data)
+    found = read(tmp_path / "d.zip")
+    assert len(found) == 7
+    assert "cannot be read" in found.set_aside[0].reason
+
+
+# links and names
+
+
+def test_links_out_of_a_folder_of_classes_are_left_out_and_named(write: Callable[..., Path], tmp_path: Path) -> None:
+    write({"away/secret.png": b"P6 secret", "away/more/1.png": b"P6 more"} | by_class("d/"))
+    (tmp_path / "d/cat/linked.png").symlink_to(tmp_path / "away/secret.png")
+    (tmp_path / "d/bird").symlink_to(tmp_path / "away/more")
+    (tmp_path / "d/dog/inside.png").symlink_to("01.png")
+    data = read(tmp_path / "d")
+    assert sorted(pairs(data)) == sorted([*EXPECTED, (picture(1), "dog")])
+    assert {(item.file.rsplit("/", 1)[1], item.reason) for item in data.set_aside} == {
+        ("linked.png", "is a link out of the folder"),
+        ("bird", "is a link to a folder, which is not followed"),
+    }
+
+
+def test_a_table_that_is_a_link_out_of_the_folder_is_not_read(write: Callable[..., Path], tmp_path: Path) -> None:
+    write({"away/test.csv": TABLE, "d/train.csv": "text,label\n" + "where is it,a\nhow is it,b\n" * 6})
+    (tmp_path / "d/test.csv").symlink_to(tmp_path / "away/test.csv")
+    data = read(tmp_path / "d")
+    assert data.given_parts == ("train",)
+    assert "left out: test.csv is a link out of the folder" in data.notes[0]
+    (tmp_path / "d/train.csv").unlink()
+    with pytest.raises(
+        InputError, match=r"no files beside 1 that is left out \(test.csv is a link out of the folder\)"
+    ):
+        read(tmp_path / "d")
+
+
+def test_a_folder_inside_a_copy_in_the_hubs_cache_is_made_of_links_too(tmp_path: Path) -> None:
+    (tmp_path / "blobs").mkdir()
+    for number, (name, content) in enumerate(by_class("snapshots/0123/pictures/").items()):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "blobs" / str(number)).write_bytes(content)
+        (tmp_path / name).symlink_to(tmp_path / "blobs" / str(number))
+    for source in ("snapshots/0123", "snapshots/0123/pictures"):
+        assert sorted(pairs(read(tmp_path / source))) == EXPECTED
+
+
+def test_a_folder_that_cannot_be_listed_is_an_error(
+    write: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(by_class("d/") | {"d/bird/1.png": picture(1)})
+    listed = os.scandir
+
+    def scandir(place: Any) -> Any:
+        if str(place).endswith("bird"):
+            raise PermissionError(13, "Permission denied", str(place))
+        return listed(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    with pytest.raises(InputError, match="bird cannot be opened: Permission denied") as caught:
+        read(tmp_path / "d")
+    assert caught.value.code == "data.system"
+
+
+def test_names_that_are_not_utf8_do_no_harm_but_those_of_classes_are_refused(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write(by_class("d/"))
+    odd = os.fsencode(tmp_path / "d/cat") + b"/caf\xe9.png"
+    Path(os.fsdecode(odd)).write_bytes(picture(50))
+    for _ in range(2):  # the second time from the cache
+        data = read(tmp_path / "d", cache=tmp_path / "cache")
+        assert (picture(50), "cat") in pairs(data)
+        json.dumps(data.names["image"], ensure_ascii=False).encode()
+    folder = Path(os.fsdecode(os.fsencode(tmp_path / "d") + b"/\xe9t\xe9"))
+    folder.mkdir()
+    (folder / "1.png").write_bytes(picture(51))
+    with pytest.raises(InputError, match=r"is not UTF-8.*Rename it") as caught:
+        read(tmp_path / "d")
+    assert caught.value.code == "data.name"
+    str(caught.value).encode()
+    shutil.rmtree(folder)
+    write({"e/rows.csv": TABLE.encode(), **{f"e/{name}": content for name, content in PICTURES.items()}})
+    moved = Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff"))
+    (tmp_path / "e").rename(moved)
+    for source in (moved, moved / "rows.csv"):
+        data = read(source, cache=tmp_path / "cache")
+        assert pairs(data, "file") == [(picture(i), CLASSES[i % 2]) for i in range(8)]
+        json.dumps([data.source, data.notes, data.files], ensure_ascii=False).encode()
+
+
 # tables that name files
 
 
@@ -243,6 +343,35 @@ def test_a_file_that_is_missing_costs_its_row_and_most_are_an_error(write: Calla
     assert caught.value.code == "data.media-missing"
     assert str(folder) in str(caught.value)
     assert "other.zip" in str(caught.value)
+
+
+MENTIONS = "file,text,label\n" + "".join(
+    f"scan_{i:02}.png,it is animal number {i} that was seen,{CLASSES[i % 2]}\n" for i in range(8)
+)
+
+
+def test_a_table_that_only_mentions_files_is_one_of_texts(write: Callable[..., Path], tmp_path: Path) -> None:
+    path = write({"d/rows.csv": MENTIONS}) / "d/rows.csv"
+    for _ in range(2):
+        data = read(path, cache=tmp_path / "cache")
+        assert data.table.column("file").to_pylist()[0] == "scan_00.png"
+        assert [column.name for column in data.schema.inputs] == ["text"]
+        assert "no file that 'file' names is there, so it is text" in data.notes[0]
+        with pytest.raises(InputError, match="8 of the 8 files that 'file'") as caught:
+            read(path, input="file", target="label", cache=tmp_path / "cache")
+        assert caught.value.code == "data.media-missing"
+    write({"d/scan_00.png": picture(0)})
+    with pytest.raises(InputError, match="7 of the 8 files"):
+        read(path, cache=tmp_path / "cache")
+
+
+def test_where_other_parts_have_their_files_those_of_one_may_not_be_missing(
+    write: Callable[..., Path], tmp_path: Path
+) -> None:
+    write(PICTURES | {"train.csv": TABLE, "test.csv": TABLE.replace("pictures", "nowhere")})
+    with pytest.raises(InputError, match=r"test.csv.*cannot be had") as caught:
+        read({"train": tmp_path / "train.csv", "test": tmp_path / "test.csv"})
+    assert caught.value.code == "data.media-missing"
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,13 @@ def test_encoding_and_decoding_are_each_others_inverse():
     assert regress.decode(regress.trivial(spec)[None], spec)[0]["value"] == pytest.approx(np.median(values), rel=1e-5)
 
 
+def test_targets_that_are_all_the_same_are_told_as_they_are():
+    spec = regress.learn([0.1] * 30)
+    assert spec["spread"] == 1.0
+    assert np.abs(regress.encode([0.1] * 30, spec)).max() < 1e-6
+    assert regress.encode([0.6], spec)[0] == pytest.approx(0.5)
+
+
 def test_targets_that_lie_far_from_all_others_are_told():
     rng = np.random.default_rng(0)
     values = [*rng.normal(100, 5, size=500).tolist(), 10_050.0]

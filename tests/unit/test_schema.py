@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -136,6 +137,36 @@ def test_a_target_that_does_not_suit_the_task_is_refused_with_its_values() -> No
     assert caught.value.code == "schema.task-unsuited"
     assert code_of(table(text=TEXTS, label=["same"] * 40), target="label", task="classify") == "schema.task-unsuited"
     assert code_of(table(text=TEXTS, label=INTENTS), task="clasify") == "leaf.unknown"
+
+
+MPEG = b"\xff\xfb\x90\x00" + bytes(413)  # a frame of 128 kbit/s at 44.1 kHz
+POOL = pa.proxy_memory_pool(pa.default_memory_pool())  # kept for ever: what was taken from it may outlive a test
+
+
+def test_an_mp3_without_tags_is_known_by_its_second_frame() -> None:
+    sounds = pa.array([MPEG * 3 + bytes([i]) for i in range(40)], pa.large_binary())
+    schema, _ = infer(table(label=INTENTS).append_column("sound", [sounds]))
+    assert [(column.name, column.kind) for column in schema.inputs] == [("sound", "audio")]
+
+
+def test_of_media_only_some_beginnings_are_looked_at() -> None:
+    count, size = 300, 1 << 18
+    offsets = pa.py_buffer((np.arange(count + 1, dtype=np.int64) * size).tobytes())
+    valid = pa.py_buffer(np.packbits(np.arange(304) % 7 > 0, bitorder="little").tobytes())
+    media = pa.Array.from_buffers(pa.large_binary(), count, [valid, offsets, pa.py_buffer(bytes(count * size))])
+    made = table(text=[f"{text} again" for text in TEXTS] * 7 + TEXTS[:20], label=INTENTS * 7 + INTENTS[:20])
+    before = pa.default_memory_pool()
+    pa.set_memory_pool(POOL)
+    try:
+        schema, _ = infer(made.append_column("media", [media]))
+    finally:
+        pa.set_memory_pool(before)
+    assert {column.name: column.role for column in schema.columns} == {
+        "text": "input",
+        "label": "target",
+        "media": "other",
+    }
+    assert POOL.max_memory() < 8 << 20  # of 75 MB
 
 
 def test_texts_alone_have_no_target() -> None:

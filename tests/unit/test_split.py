@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from typing import Any
 
@@ -188,6 +189,43 @@ def test_rows_without_target_or_input_are_in_no_split() -> None:
     assert sorted(set(range(100)) - set(usable_rows(data, target="label", task="classify").tolist())) == [3, 4, 5]
     splits = make(data)
     assert not {3, 4, 5} & set(np.concatenate([splits.train, splits.valid, splits.test]).tolist())
+
+
+def picture(seed: int) -> bytes:
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(np.random.default_rng(seed).integers(0, 255, size=(8, 8, 3)).astype(np.uint8)).save(file, "PNG")
+    return file.getvalue()
+
+
+def test_of_several_pictures_all_are_needed_and_a_text_may_stand_for_them() -> None:
+    pytest.importorskip("PIL")
+    ones, others = [picture(i) for i in range(60)], [picture(100 + i) for i in range(60)]
+    fronts: list[bytes | None] = [None, ones[1], ones[2][:50], None, *ones[4:]]
+    backs: list[bytes | None] = [others[0], b"", others[2], None, *others[4:]]
+    columns = {
+        "front": pa.array(fronts, pa.large_binary()),
+        "back": pa.array(backs, pa.large_binary()),
+        "title": pa.array(["", None, "lamp", "vase"] + [""] * 56, pa.large_string()),
+        "label": pa.array([f"class {i % 2}" for i in range(60)], pa.large_string()),
+    }
+    pictures = [Column("front", "image", "input"), Column("back", "image", "input")]
+    for more, unusable in (([], [0, 1, 2, 3]), ([Column("title", "text", "input")], [0, 1])):
+        schema = Schema((*pictures, *more, Column("label", "label", "target")))
+        data = Dataset(pa.table(columns), schema, np.full(60, -1, np.int8), "x", "memory")
+        kept = usable_rows(data, target="label", task="classify").tolist()
+        assert sorted(set(range(60)) - set(kept)) == unusable
+        splits = make(data)
+        assert not set(unusable) & set(np.concatenate([splits.train, splits.valid, splits.test]).tolist())
+
+
+def test_training_rows_of_one_class_are_refused_before_anything_is_trained() -> None:
+    texts, _ = numbered(120)
+    labels: list[str | None] = ["spam"] * 80 + ["ham", "spam"] * 20
+    with pytest.raises(InputError, match="All 56 training rows have 'spam' in column 'label'") as caught:
+        make(dataset(texts, labels, parts=["train"] * 80 + ["test"] * 40))
+    assert caught.value.code == "split.one-class"
 
 
 def test_what_cannot_be_split_says_so() -> None:

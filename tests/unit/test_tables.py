@@ -14,7 +14,7 @@ from sartor.data import audit, cells, read, schema
 from sartor.errors import RowError
 from sartor.modality import category, date, number
 from sartor.step.fit import Chooser
-from sartor.tables import Table
+from sartor.tables import Table, spread_of
 from sartor.task import classify
 
 
@@ -42,9 +42,33 @@ def test_what_is_no_number_is_refused_with_its_column(cell):
     assert caught.value.code == "row.bad-value"
 
 
+@pytest.mark.parametrize(("modality", "digits"), [(number, 400), (date, 400), (category, 1_001), (category, 5_000)])
+def test_a_whole_number_beyond_all_bounds_is_refused_like_any_other_cell(modality, digits):
+    with pytest.raises(RowError, match="'x'"):
+        modality.read(10**digits, "x")
+
+
+@pytest.mark.parametrize(("modality", "cell"), [(number, "three"), (date, "soon")])
+def test_what_the_audit_says_of_odd_cells_is_what_a_model_does(modality, cell):
+    good = {number: "1", date: "2024-01-02"}[modality]
+    (found,) = modality.audit("x", [good, "2024-01-03" if modality is date else "2", cell], range(3))
+    assert "refuses such a row" in found.advice
+    with pytest.raises(RowError):
+        modality.read(cell, "x")
+    assert modality.read(None, "x") is None  # as the advice says, an empty cell is none
+
+
+def test_seconds_of_no_year_are_shown_as_they_are():
+    assert date.show(-9e10) == "-90000000000.0"
+    assert date.show(0.0) == "1970-01-01 00:00:00+00:00"
+
+
 def test_the_same_cell_has_the_same_key():
     assert number.key("1.0") == number.key(1) == number.key("1") != number.key("1.5")
-    assert category.key(3.0) == category.key("3") == category.key(3)
+    assert category.key(3.0) == category.key("3") == category.key(3) == category.key("3.0") == category.key(" 3.00 ")
+    assert category.key(True) == category.key("True") == category.key("TRUE") == category.key("true")
+    assert category.key(False) == category.key("False") != category.key("Falsetto")
+    assert category.key("1.05") == "1.05"
     assert category.key("?") is None
     assert date.key("2024-05-31") == date.key("2024/5/31") != date.key("2024-05-31 10:00")
 
@@ -142,6 +166,60 @@ def test_the_tensors_of_trees_answer_as_the_trees_do(tmp_path, monkeypatch):
     with torch.inference_mode():
         ours = module(torch.from_numpy(bins)).numpy()
     assert ours[:, 1] - ours[:, 0] == pytest.approx(scale * model.decision_function(trees._nan(bins)), abs=1e-4)
+
+
+@pytest.mark.parametrize("value", [1.0, None])
+def test_trees_split_on_gaps_alone(value, tmp_path, monkeypatch):
+    """scikit-learn writes such a split as one at infinity. value: of the cells that are there, all the same or each another."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    grown = []
+    made = trees._module
+    monkeypatch.setattr(
+        trees, "_module", lambda folder, model, scale: grown.append((model, scale)) or made(folder, model, scale)
+    )
+    targets = np.arange(200) % 2
+    inputs = [{"size": None if target else value or float(i)} for i, target in enumerate(targets)]
+    spec = {"classes": ["0", "1"], "counts": [100, 100]}
+    choose = Chooser(classify, spec, inputs[:40], [str(t) for t in targets[:40]], seed=0, progress=lambda *a, **k: None)
+    meta = trees.start("trees", tmp_path, columns=["size"], inputs=inputs, seed=0, kinds={"size": "number"})
+    module, meta, _ = trees.fit(tmp_path, meta, inputs, targets, task=classify, spec=spec, choose=choose, seed=0)
+    assert any(np.isinf(node["num_threshold"]) for step in grown[0][0]._predictors for node in step[0].nodes)
+    bins = trees.processor(tmp_path, meta)([*inputs, {"size": -1e9}, {"size": 1e9}])["bins"]
+    with torch.inference_mode():
+        ours = module(torch.from_numpy(bins)).numpy()
+    model, scale = grown[0]
+    assert ours[:, 1] - ours[:, 0] == pytest.approx(scale * model.decision_function(trees._nan(bins)), abs=1e-4)
+    assert (ours.argmax(1) == [*targets, 0, 0]).all()
+
+
+def test_trees_of_one_class_answer_it(tmp_path):
+    """As a member of a fusion may have to, whose input only rows of one class have."""
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
+    inputs, spec = [{"size": float(i)} for i in range(60)], {"classes": ["dear"], "counts": [60]}
+    choose = Chooser(classify, spec, inputs[:9], ["dear"] * 9, seed=0, progress=lambda *a, **k: None)
+    meta = trees.start("trees", tmp_path, columns=["size"], inputs=inputs, seed=0, kinds={"size": "number"})
+    targets = np.zeros(60, dtype=np.int64)
+    module, meta, _ = trees.fit(tmp_path, meta, inputs, targets, task=classify, spec=spec, choose=choose, seed=0)
+    with torch.inference_mode():
+        outputs = module(torch.from_numpy(trees.processor(tmp_path, meta)(inputs)["bins"]))
+    assert outputs.shape == (60, 1)
+    assert classify.decode(outputs.numpy(), spec)[0]["label"] == "dear"
+
+
+def test_a_column_that_is_the_same_but_for_rounding_is_not_stretched(tmp_path):
+    values = np.full(30, 0.1)
+    assert 0 < values.std() < 1e-15
+    assert spread_of(values) == spread_of(np.array([0.3, 0.1 + 0.2])) == 1.0
+    instants = 1.7e9 + np.arange(3.0)  # seconds since 1970
+    assert spread_of(instants) == instants.std()
+    assert spread_of(np.array([1e-9, 3e-9])) == pytest.approx(1e-9)
+    inputs = [{"size": value} for value in values]
+    meta = linear.start("linear", tmp_path, columns=["size"], inputs=inputs, seed=0, kinds={"size": "number"})
+    features = linear.processor(tmp_path, meta)([*inputs, {"size": 0.6}])["cells"]
+    assert np.abs(features[:-1, 0]).max() < 1e-6
+    assert features[-1, 0] == pytest.approx(0.5)
 
 
 def test_values_of_many_kinds_fall_into_as_many_bins_as_there_are(tmp_path):

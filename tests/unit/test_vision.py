@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -122,6 +123,99 @@ def test_pictures_are_prepared_as_transformers_prepares_them(name, tmp_path):
     # Where transformers resizes by another library, some pixels differ by one step of 256.
     assert np.abs(ours - theirs).mean() < 0.01
     assert np.abs(ours - theirs).max() < 0.06
+
+
+def test_what_a_preparation_leaves_null_is_filled_in(tmp_path):
+    told = {"do_resize": True, "size": None, "resample": None, "rescale_factor": None}
+    source = checkpoint("vit", tmp_path / "vit", **told)
+    settings = vision._settings(source, FAMILIES["vit"])
+    plain = vision._settings(checkpoint("vit", tmp_path / "plain"), FAMILIES["vit"])
+    assert settings["how"] in vision.SAMPLINGS.values()
+    assert (settings["size"], settings["factor"]) == ((32, 32), plain["factor"])
+
+
+def drawn(count, *, pointing):
+    """Wedges that are wide on one side [3, 32, 32], and their classes: that side where they are pointing, else how bright they are."""
+    rng = np.random.default_rng(0)
+    codes, made = rng.integers(2, size=count), []
+    for code in codes:
+        left = bool(code) if pointing else rng.random() < 0.5
+        pixels = rng.integers(0, 60, size=(32, 32, 3))
+        for x in range(32):
+            half = 1 + (32 - x if left else x) // 3
+            pixels[16 - half : 16 + half, x] += 60 if pointing or code else 150
+        made.append(np.clip(pixels, 0, 255).astype(np.uint8).transpose(2, 0, 1))
+    return made, codes.astype(np.int64)
+
+
+@pytest.mark.parametrize("pointing", [True, False])
+def test_pictures_are_mirrored_only_where_labels_survive_it(pointing, tmp_path):
+    out = tmp_path / "out"
+    meta = vision.start(str(checkpoint("vit", tmp_path / "vit")), out, columns=["photo"], inputs=[], seed=0)
+    processor = vision.processor(out, meta)
+    encoded, codes = drawn(200, pointing=pointing)
+    plain = processor.padded(encoded)["pixel_values"]
+    assert np.array_equal(processor.augmented(encoded, np.random.default_rng(0))["pixel_values"], plain)
+    processor.changes = vision.survived(encoded, codes)
+    assert processor.changes == {"mirrored": not pointing}
+    made = processor.augmented(encoded, np.random.default_rng(0))["pixel_values"]
+    turned = (made == plain[..., ::-1]).all(axis=(1, 2, 3))
+    assert turned.sum() == 0 if pointing else 60 < turned.sum() < 140
+    assert np.array_equal(made[~turned], plain[~turned])
+
+
+SIZES = {
+    "vit": {},
+    "dinov2": {"mlp_ratio": 2},
+    "clip_vision_model": {},
+    "swin": {},
+    "resnet": {},
+    "resnet of basic layers": {
+        "hidden_sizes": [64, 128, 256, 512],
+        "depths": [2, 2, 2, 2],
+        "layer_type": "basic",
+        "downsample_in_first_stage": True,
+    },
+    "convnext": {"depths": [2, 2, 4, 2]},
+    "regnet": {},
+    "mobilenet_v1": {},
+    "mobilenet_v2": {"depth_multiplier": 0.5},
+}
+
+
+@pytest.mark.parametrize("name", list(SIZES))
+def test_its_cost_is_what_torch_counts_and_convolutions_count_three_times(name, tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    from torch.utils.flop_counter import FlopCounterMode
+    from transformers import AutoConfig, AutoModel
+
+    family = name.split()[0]
+    config = AutoConfig.for_model(family, **SIZES[name])
+    config.save_pretrained(tmp_path)  # what is as usual is left out
+    monkeypatch.setattr(vision, "find", lambda ref: tmp_path)
+    with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model = AutoModel.from_config(config, attn_implementation="eager").eval()
+        model(pixel_values=torch.zeros(1, 3, 224, 224))
+    counted = counter.get_total_flops() * (3 if family in vision.CONVOLVES else 1)
+    told = vision.flops(name, SimpleNamespace(columns=1))
+    assert told == pytest.approx(counted, rel=0.1 if family.startswith("mobilenet") else 0.02)
+    assert vision.flops(name, SimpleNamespace(columns=3)) == pytest.approx(3 * told)
+
+
+def test_the_cost_of_a_checkpoint_of_two_sides_is_that_of_the_image_side(tmp_path):
+    small = vision.flops(str(checkpoint("vit", tmp_path / "vit")), SimpleNamespace(columns=1))
+    assert vision.flops(str(checkpoint("clip", tmp_path / "clip")), SimpleNamespace(columns=1)) == pytest.approx(small)
+
+
+@pytest.mark.parametrize("sizes", [{"hidden_size": "many"}, {"patch_size": [-1, 4]}, {"mlp_ratio": True}])
+def test_sizes_that_are_none_are_refused(sizes, tmp_path):
+    source = checkpoint("vit", tmp_path / "vit")
+    (source / "preprocessor_config.json").unlink()
+    config = json.loads((source / "config.json").read_text())
+    (source / "config.json").write_text(json.dumps(config | sizes))
+    with pytest.raises(InputError, match="which is no") as caught:
+        vision.flops(str(source), SimpleNamespace(columns=1))
+    assert caught.value.code == "backbone.broken"
 
 
 def test_another_familys_checkpoint_is_refused_by_name(tmp_path):

@@ -1,10 +1,12 @@
-"""Hostile and broken pictures, recordings and cells, each a small file that costs much or means nothing."""
+"""Small pictures, recordings and tables that a model learns from; and hostile ones, each a small file that costs much or means nothing."""
 
 from __future__ import annotations
 
+import csv
 import io
 import struct
 import zlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -71,9 +73,10 @@ def _broken_checksum() -> bytes:
 
 
 def _scans() -> bytes:
-    data = packed(stripes(2, across=True, side=64), "JPEG", progressive=True)
+    data = packed(stripes(2, across=True, side=1_024), "JPEG", progressive=True)
     at = data.index(b"\xff\xda")
-    return data[:at] + data[at:-2] * 3_000 + data[-2:]
+    empty = data[at : at + 2 + int.from_bytes(data[at + 2 : at + 4], "big")]
+    return data[:at] + empty * 3_000 + data[at:]
 
 
 def _wide_wav(*, channels: int = 1, rate: int = RATE, frames: int = 100, told: int | None = None) -> bytes:
@@ -90,6 +93,38 @@ def _wide_wav(*, channels: int = 1, rate: int = RATE, frames: int = 100, told: i
         + struct.pack("<I", size)
         + body
     )
+
+
+CLASSES = ("down", "across")
+
+
+def pictures(folder: Path, count: int) -> Path:
+    """A folder of stripes, in a folder for each direction."""
+    for number in range(count):
+        file = folder / CLASSES[number % 2] / f"{number:03}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(packed(stripes(number, across=bool(number % 2))))
+    return folder
+
+
+def recordings(folder: Path, count: int) -> Path:
+    """A folder of tones, in a folder for low and one for high ones."""
+    for number in range(count):
+        file = folder / CLASSES[number % 2] / f"{number:03}.wav"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(recorded(tone(number, (330, 880)[number % 2])))
+    return folder
+
+
+def table(file: Path, count: int) -> Path:
+    """Two numbers, of which one tells the label."""
+    rng = np.random.default_rng(0)
+    with file.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["weight", "height", "label"])
+        for number in range(count):
+            writer.writerow([f"{rng.normal(number % 2, 0.4):.4f}", f"{rng.normal():.4f}", CLASSES[number % 2]])
+    return file
 
 
 GOOD_PNG, GOOD_JPEG = packed(stripes(3, across=True, side=64)), packed(stripes(4, across=True, side=64), "JPEG")
