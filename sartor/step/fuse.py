@@ -9,7 +9,6 @@ import numpy as np
 
 from sartor import leaves
 from sartor.backbone import fusion
-from sartor.data.split import answerable, sufficient
 from sartor.errors import InputError, RowError
 from sartor.task import known
 
@@ -33,6 +32,7 @@ def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, An
 
     from sartor import bundle as bundles
     from sartor import model as models
+    from sartor.data.split import sufficient
 
     (target, name), *others = ctx.targets.items()
     if others:
@@ -128,6 +128,8 @@ def _filler(rows: Iterable[Mapping[str, Any]], inputs: Sequence[Mapping[str, str
 
     Raises: InputError `split.too-few` where there is none.
     """
+    from sartor.data.split import answerable
+
     for row in rows:
         told = {column["name"]: row[column["name"]] if _read(row, [column]) else None for column in inputs}
         if answerable([told], inputs).all():

@@ -14,6 +14,7 @@ import hostile
 import pytest
 
 from sartor import line, measure, needs
+from sartor import report as reports
 
 MOST_S = 1.0  # until a request is refused
 MOST_MB = 400  # that a request may add: twice what the largest picture that is read takes
@@ -103,7 +104,8 @@ def test_a_build_goes_on_without_what_is_broken(tmp_path):
     folder = hostile.pictures(tmp_path / "rows", 120)
     for place, data in enumerate(hostile.PICTURES.values()):
         (folder / hostile.CLASSES[place % 2] / f"bad-{place}.png").write_bytes(data)
-    record = line.build(needs.make(data=str(folder), needs=["accuracy >= 0.6"], budget="60s"), tmp_path / "out")
+    line.build(needs.make(data=str(folder), needs=["accuracy >= 0.6"], budget="60s"), tmp_path / "out")
+    record = reports.read(tmp_path / "out")
     sizes = record["data"]["splits"]
     assert sum(sizes[part] for part in ("train", "valid", "test")) == 120
     assert record["exit"] in (0, 4)

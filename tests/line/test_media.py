@@ -60,7 +60,7 @@ def test_a_file_is_answered_and_explained_by_its_parts(small_bundles, name, caps
     assert told[2] == str(path)
     cli.predict(bundle, [str(path.parent)], as_json=True)
     answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(answers) == 80
+    assert len(answers) == len(list(path.parent.iterdir()))
     assert all(answer["file"].startswith(str(path.parent)) for answer in answers)
     found = explain.explain(predict.load(bundle), {READS[name][0]: data})
     assert len(found["parts"]) > 4
@@ -75,9 +75,10 @@ def test_the_bundle_keeps_small_examples_and_its_report_shows_pictures_of_mistak
     assert len(examples) == 8
     assert all("error" not in answer for answer in bundle.predict(examples))
     record = reports.read(small_bundles[name])
-    mistakes = record["figures"]["mistakes"]
+    mistakes = record["figures"]["label"]["mistakes"]
+    assert mistakes
     page = (small_bundles[name] / "report.html").read_text(encoding="utf-8")
-    assert page.count('src="data:image/') >= min(1, len(mistakes))
+    assert page.count('src="data:image/') >= 1
 
 
 def test_parts_and_names_of_pictures_come_through_a_build_from_a_table(tmp_path):
@@ -87,10 +88,11 @@ def test_parts_and_names_of_pictures_come_through_a_build_from_a_table(tmp_path)
     copy.write_bytes((folder / rows[0][0]).read_bytes())
     rows.append(("down/copy.png", "across"))
     (folder / "rows.csv").write_text("picture,which\n" + "".join(f"{name},{label}\n" for name, label in rows))
-    record = line.build(
+    line.build(
         needs.make(data=str(folder / "rows.csv"), target="which", needs=["size <= 50 MB"], budget="60s"),
         tmp_path / "out",
     )
+    record = reports.read(tmp_path / "out")
     conflict = next(one for one in record["findings"] if one["code"] == "audit.conflict")
     assert "down/copy.png" in conflict["details"]["files"]
     assert record["needs"][0]["verdict"] == "met"

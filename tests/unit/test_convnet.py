@@ -37,6 +37,8 @@ def stripes(count: int, seed: int, size: tuple[int, int] = (24, 24)) -> tuple[li
 @pytest.fixture
 def started(tmp_path):
     pytest.importorskip("PIL")
+    # Some first weights learn nothing in the ten steps that they are given below.
+    pytest.importorskip("torch").manual_seed(0)
     inputs, _ = stripes(60, 0)
     options, _ = convnet.resolve_options("convnet", columns=["photo"], inputs=inputs, given={})
     assert options == {"side": 24}
