@@ -903,20 +903,19 @@ def leave_out(value: Any, begin: int, end: int) -> Any:
     return without
 
 
-SMALLER = 224  # pixels of the longer side of a picture that is kept to try
+SMALLER, PICTURED = 224, 160  # pixels of the longer side of a picture that a bundle keeps to try, that a report shows
 
 
 def smaller(value: Any) -> bytes:
     """A picture of fewer pixels as JPEG, for a bundle to keep. What cannot be decoded is given back as it is."""
     pixels = _tried(value, least=2 * SMALLER)
-    if pixels is None:
-        return bytes(value)
-    library = _pillow()
-    image = library.fromarray(pixels)
-    image.thumbnail((SMALLER, SMALLER), library.Resampling.BILINEAR)
-    packed = io.BytesIO()
-    image.save(packed, "JPEG", quality=85)
-    return packed.getvalue()
+    return bytes(value) if pixels is None else _jpeg(pixels, SMALLER)
+
+
+def picture(value: Any) -> str:
+    """The image as a data: URL of at most PICTURED pixels a side; nothing where it cannot be decoded."""
+    pixels = _tried(value, least=2 * PICTURED)
+    return "" if pixels is None else _url(_jpeg(pixels, PICTURED))
 
 
 def show(value: Any) -> str:
@@ -927,10 +926,18 @@ def show(value: Any) -> str:
         return html.escape(f"(no image: {error})")
     head = _head(value)
     told = f"image, {head.width} × {head.height} pixels" if isinstance(head, _Head) else "image"
+    return f'<img src="{_url(_jpeg(pixels, SHOWN))}" alt="{html.escape(told)}">'
+
+
+def _jpeg(pixels: np.ndarray, most: int) -> bytes:
+    """JPEG of these pixels, of at most so many a side."""
     library = _pillow()
     image = library.fromarray(pixels)
-    image.thumbnail((SHOWN, SHOWN), library.Resampling.BILINEAR)
+    image.thumbnail((most, most), library.Resampling.BILINEAR)
     packed = io.BytesIO()
-    image.save(packed, "JPEG", quality=80)
-    data = base64.b64encode(packed.getvalue()).decode("ascii")
-    return f'<img src="data:image/jpeg;base64,{data}" width="{image.width}" height="{image.height}" alt="{html.escape(told)}">'
+    image.save(packed, "JPEG", quality=85)
+    return packed.getvalue()
+
+
+def _url(jpeg: bytes) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode('ascii')}"
