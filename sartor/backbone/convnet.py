@@ -37,6 +37,7 @@ BLOCKS = (1, 2, 1)  # of each stage
 LEAST_SIDE, MOST_SIDE = 16, 64  # pixels of a side that is read
 SHIFT = 8  # a picture is moved by at most its side over this
 LEAST_JUDGED, MOST_JUDGED = 100, 2_000  # pictures by which it is judged whether they may be mirrored
+SCALED, LIT = 0.15, 0.25  # by how much a picture is made larger or smaller, brighter or darker and richer or poorer in contrast, at most
 ERASED = 0.25  # share of the pictures of which a square is greyed out (DeVries and Taylor 2017)
 
 
@@ -197,13 +198,16 @@ class PixelProcessor:
         count, _, height, width = pixels.shape
         shift = max(1, self.side // SHIFT)
         wide = np.pad(pixels, ((0, 0), (0, 0), (shift, shift), (shift, shift)), mode="reflect")
-        down, right = rng.integers(0, 2 * shift + 1, size=(2, count))
-        rows = down[:, None] + np.arange(height)
-        columns = right[:, None] + np.arange(width)
+        size = rng.uniform(1 - SCALED, 1 + SCALED, size=(2, count, 1))
+        down, right = rng.uniform(-shift, shift, size=(2, count, 1))
+        middle = (np.array([height, width]) - 1) / 2
+        rows = _places(middle[0] + shift + down, size[0], height, height + 2 * shift)
+        columns = _places(middle[1] + shift + right, size[1], width, width + 2 * shift)
         mirrored = np.repeat(rng.random(len(stacked)) < 0.5, len(self.columns)) & self.changes["mirrored"]
         columns[mirrored] = columns[mirrored, ::-1]
         made = wide[np.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].transpose(0, 3, 1, 2)
-        made = np.ascontiguousarray(made)
+        light = rng.uniform(1 - LIT, 1 + LIT, size=(count, 1, 1, 1)), rng.uniform(-LIT, LIT, size=(count, 1, 1, 1)) * 128
+        made = np.clip((made.astype(np.float32) - 128) * light[0] + 128 + light[1], 0, 255).astype(np.uint8)
         side = max(1, self.side // 3)
         for place in np.flatnonzero(rng.random(count) < ERASED):
             y, x = rng.integers(0, height - side + 1), rng.integers(0, width - side + 1)
@@ -224,6 +228,12 @@ def apart(pixels: Any, columns: int) -> Any:
     return pixels if columns == 1 else pixels.reshape(-1, 3, *pixels.shape[2:])
 
 
+def _places(middle: np.ndarray, size: np.ndarray, count: int, most: int) -> np.ndarray:
+    """Which pixels are read along one side [n, count]: around a middle [n, 1], one to the next `size` [n, 1] apart, of `most`."""
+    along = np.arange(count) - (count - 1) / 2
+    return np.clip(np.rint(middle + along / size), 0, most - 1).astype(np.int64)
+
+
 def body(folder: Path, meta: Mapping[str, Any]) -> Any:
     """The network: pixels [B, columns · 3, H, W] uint8 -> features [B, columns · 256]."""
     import torch
@@ -242,7 +252,7 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
         def __init__(self, before: int, width: int, stride: int) -> None:
             super().__init__()
             self.one, self.two = normed(before, width, 3, stride), normed(width, width, 3)
-            self.around = nn.Sequential(nn.AvgPool2d(stride), normed(before, width, 1)) if stride > 1 else nn.Identity()
+            self.around = nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True), normed(before, width, 1)) if stride > 1 else nn.Identity()
             nn.init.zeros_(
                 self.two[1].weight
             )  # every block begins as the way around it (Goyal et al. 2017, section 5.1)
