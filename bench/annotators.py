@@ -23,6 +23,7 @@ from bench import record
 from bench.record import Row
 
 ANNOTATORS = ("aggre", "random1", "worse")
+SYNONYMS = {"anxiety": "fear"}  # the published file has another name for a class
 PARTS = (
     "data/audit.py",
     "data/doubt.py",
@@ -141,7 +142,7 @@ def labels_of(folder: Path, data: str, labels: str) -> list[str]:
     if data == "emodb":
         name = "labels.csv" if labels == "clean" else "labels_as_published_in_repo.csv"
         with (folder / data / name).open(encoding="utf-8", newline="") as file:
-            told = {row["file"]: row["emotion"] for row in csv.DictReader(file)}
+            told = {row["file"]: SYNONYMS.get(row["emotion"], row["emotion"]) for row in csv.DictReader(file)}
         return [told[name] for name in _column(folder, data, "file")]
     return _column(folder, data, labels)
 

@@ -172,6 +172,32 @@ def with_failures(
     return float(np.quantile(replicates, 1 - level)) if np.isfinite(replicates).all() else None
 
 
+def resampled(
+    stats: np.ndarray,
+    finish: Callable[[np.ndarray], np.ndarray],
+    *,
+    level: float = 0.95,
+    groups: np.ndarray | None = None,
+    noise: Callable[[np.ndarray], float] | None = None,
+    worse: np.ndarray | None = None,
+) -> Bounds | None:
+    """Bounds of a measure by `bootstrap`; of a mean over classes the lower one is at most that of `with_failures`.
+
+    worse: the statistics with one example more of each class there is, which is not answered [n + classes, s]; None where a measure averages over none.
+    """
+    found = bootstrap(stats, finish, level=level, groups=groups, noise=noise)
+    independent = len(stats) if groups is None else len(np.unique(groups))
+    if worse is None or independent < MIN_GROUPS:
+        return found
+    if groups is not None:
+        number = np.unique(groups, return_inverse=True)[1]
+        groups = np.append(number, number.max() + 1 + np.arange(len(worse) - len(stats)))
+    low = with_failures(worse, finish, level=level, groups=groups)
+    if low is None:
+        return None
+    return Bounds(min(low, found.low) if found else low, found.high if found else 1.0)
+
+
 def quantile(windows: Sequence[np.ndarray], *, q: float, level: float = 0.95) -> Bounds | None:
     """Bounds of the q-quantile of latencies, from windows that may be correlated inside.
 

@@ -56,7 +56,7 @@ MESSAGES: dict[str, str] = {
     "schema.input-is-target": "Column {column!r} cannot be input and target at once. Leave it out of the inputs, or name another target.",
     "schema.no-target": "No column can be told to be the target. Name it with --target; the columns are: {known}.",
     "schema.ambiguous-target": "Several columns could be the target: {candidates}. Name one, as in --target {example}.",
-    "schema.task-unsuited": "Column {column!r} cannot be the target of {task}: it has {values} in {present:,} rows, such as {example}. A target has at least two values, each in several rows: name another column with --target, or mend this one.",
+    "schema.task-unsuited": "Column {column!r} cannot be the target: it has {values} in {present:,} rows, such as {example}. A target has {wants}. Name another column with --target, or mend this one.",
     "schema.ambiguous-task": "Column {column!r} could be the target of several tasks: {candidates}. Name one, as in --task {example}.",
     "schema.no-input": "Nothing to learn from beside the target {target!r}: there is {found}. Inputs can be: {known}. If one of them is meant to be read as such, name it with --input.",
     "schema.input-kind": "Column {column!r} cannot be an input: it holds {kind}. Inputs can be: {known}. Name another column with --input.",

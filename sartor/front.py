@@ -536,7 +536,8 @@ def _opener(ref: str, suited: Sequence[str]) -> str | None:
             except InputError as error:
                 if error.code != "backbone.family":
                     raise
-                refused = error
+                if refused is None or leaf in suited:  # to tell what is supported for these inputs
+                    refused = error
                 continue
             return leaf if leaf in suited else None
     if refused is not None:
@@ -556,6 +557,8 @@ def _fusions(needs: Needs, profile: Profile, task: str) -> list[tuple[str, list[
         """Those of one kind of input; the one that was asked for only where it is made for that kind, cells being none of a text encoder's."""
         own = profile.of(columns)
         found = _bodies(needs, own, task)
+        if needs.backbone in ("auto", "none"):
+            return found
         fits = needs.backbone in [body.name for body in found] and not (name == "cells" and found[-1].module.PRETRAINED)
         return found if fits else _bodies(replace(needs, backbone="auto"), own, task)
 

@@ -39,6 +39,7 @@ START_TIMEOUT_S = 60.0
 Slices = Mapping[str, Sequence[str | None]]  # column -> its value for each example, as text
 MIN_SERVERS = 6  # that tell how far servers lie apart
 MOST_TIMES = 4  # the servers of an effort, where latencies hang together so long that its windows give no bound
+MOST_PASSES, PAUSE_S = 3, 20.0  # of an effort, where a claim is not found again, and the pause before each
 LEAKED = ("leaked", "included")  # the slice of a value that counts test rows which training saw
 DOUBTED = ("doubted", "left out")  # the slice of a value that leaves out test rows which the audit doubts
 
@@ -69,13 +70,14 @@ def measure(
     confidence: float | None = None,
     heads: Mapping[str, float] = MappingProxyType({}),
     training_s: float | None = None,
+    claimed: Mapping[Key, float] = MappingProxyType({}),
     events: Events = silent,
 ) -> tuple[Report, list[dict[str, Any]]]:
     """Everything that the needs ask of a bundle, and accuracy's like, p95 and size in any case; with the answers.
 
     leaked: [n] bool, examples whose inputs were seen in training: they prove nothing, so quality is judged without them, and told
     with them beside it. doubted: [n] bool, examples whose label the audit doubts; quality is also told without them, and not judged by it. slices: the values, per example, of the columns that needs speak of (`where …`). confidence: of the bounds of quality, where these rows were looked at before; as of the needs when left out.
-    heads: what a candidate has settled and not in its bundle yet, see `Predictor`. The claim holds on this machine: a need for other hardware has no value here, so it is unproven.
+    heads: what a candidate has settled and not in its bundle yet, see `Predictor`. claimed: of a latency, what it was said to stay below, see `load_values`. The claim holds on this machine: a need for other hardware has no value here, so it is unproven.
     """
     predictor = Predictor(bundle, threads=needs.threads, heads=heads)
     answers = answer(predictor, examples, events=events)
@@ -102,7 +104,18 @@ def measure(
     }
     for clients in sorted({int(dict(key.setting)["concurrency"]) for key in asked if key.setting}):
         keys = [key for key in asked if key.setting == (("concurrency", float(clients)),)]
-        report.add(load_values(bundle.path, bodies, keys, clients=clients, needs=needs, effort=effort, events=events))
+        report.add(
+            load_values(
+                bundle.path,
+                bodies,
+                keys,
+                clients=clients,
+                needs=needs,
+                effort=effort,
+                claimed=claimed,
+                events=events,
+            )
+        )
     if any(key.measure in ("memory", "cold_start") for key in asked):
         report.add(process_values(bundle.path, bodies, needs=needs, effort=effort, events=events))
     return report, answers
@@ -125,12 +138,14 @@ def load_values(
     clients: int,
     needs: Needs,
     effort: Effort,
+    claimed: Mapping[Key, float] = MappingProxyType({}),
     events: Events = silent,
 ) -> list[Value]:
     """Latency quantiles and throughput at one concurrency.
 
     A quantile is that of a typical fresh server, the median of theirs, so what else the machine did for a moment does not move it. Its bounds
-    hold for all requests together and, of a full effort, for one more server as well.
+    hold for all requests together and, of a full effort, for one more server as well. claimed: where a quantile lies above what was said of it,
+    as many servers more are measured after a pause, up to MOST_PASSES times, and it is told from all of them: a busy minute is no broken claim.
     """
     servers: list[list[np.ndarray]] = []  # of each, the latencies of its windows
     rates: list[list[float]] = []  # of each server, those of its windows
@@ -142,7 +157,15 @@ def load_values(
         """Whether every quantile has a bound; where latencies hang together for long, that takes more windows."""
         return all(_of_servers(servers, q=q, level=levels[0]) is not None for q in quantiles)
 
-    while len(servers) < effort.servers or (len(servers) < MOST_TIMES * effort.servers and not enough()):
+    def found_again() -> bool:
+        """Whether every quantile lies where it was claimed to."""
+        return all(
+            float(np.median(_quantiles(servers, QUANTILES[key.measure]))) <= claimed.get(key, np.inf)
+            for key in keys
+            if key.measure in QUANTILES
+        )
+
+    def one_more(of: int) -> None:
         number = len(servers)
         windows: list[np.ndarray] = []
         rates.append([])
@@ -153,9 +176,16 @@ def load_values(
                 took, seconds = drive(address, bodies, clients=clients, requests=effort.requests, offset=offset)
                 windows.append(took)
                 rates[-1].append(len(took) / seconds)
-                done, total = number * share + window + 1, share * max(effort.servers, number + 1)
+                done, total = number * share + window + 1, share * max(of, number + 1)
                 events(event("progress", stage="latency", done=done, total=total, unit="windows"))
         servers.append(windows)
+
+    for number in range(1, MOST_PASSES + 1):
+        while len(servers) < number * effort.servers or (len(servers) < MOST_TIMES * effort.servers and not enough()):
+            one_more(of=number * effort.servers)
+        if number == MOST_PASSES or found_again():
+            break
+        time.sleep(PAUSE_S)
     values = []
     for key in keys:
         if key.measure in QUANTILES:
@@ -459,7 +489,9 @@ def value_of(
         method = "bootstrap over groups" if groups is not None else "bootstrap"
 
         def at_level(level: float) -> bounds.Bounds | None:
-            return _resampled(metric, stats, worse, level=level, groups=groups)
+            return bounds.resampled(
+                stats, metric.finish, level=level, groups=groups, noise=metric.noise, worse=worse
+            )
 
         worse = _with_failures(metric, answers, targets, head["spec"], key.for_class)
 
@@ -504,26 +536,6 @@ def _with_failures(
     return np.asarray(metric.stats([*answers, *({} for _ in more)], [*targets, *more], spec, for_class))
 
 
-def _resampled(
-    metric: Any, stats: np.ndarray, worse: np.ndarray | None, *, level: float, groups: np.ndarray | None
-) -> bounds.Bounds | None:
-    """Bounds by the bootstrap; of a mean over classes the lower one is at most that of `bounds.with_failures`.
-
-    stats [n, s]. worse: as of `_with_failures`.
-    """
-    found = bounds.bootstrap(stats, metric.finish, level=level, groups=groups, noise=metric.noise)
-    independent = len(stats) if groups is None else len(np.unique(groups))
-    if worse is None or independent < bounds.MIN_GROUPS:
-        return found
-    if groups is not None:
-        number = np.unique(groups, return_inverse=True)[1]
-        groups = np.append(number, number.max() + 1 + np.arange(len(worse) - len(stats)))
-    low = bounds.with_failures(worse, metric.finish, level=level, groups=groups)
-    if low is None:
-        return None
-    return bounds.Bounds(min(low, found.low) if found else low, found.high if found else 1.0)
-
-
 def _difference(
     key: Key,
     metric: Any,
@@ -554,7 +566,12 @@ def _difference(
 
     def at_level(level: float) -> bounds.Bounds | None:
         if apiece:
-            first, second = (_resampled(metric, *side, level=(1 + level) / 2, groups=groups) for side in (mine, other))
+            first, second = (
+                bounds.resampled(
+                    side, metric.finish, level=(1 + level) / 2, groups=groups, noise=metric.noise, worse=worse
+                )
+                for side, worse in (mine, other)
+            )
             if first is None or second is None:
                 return None
             return bounds.Bounds(scale * (first.low - second.high), scale * (first.high - second.low))

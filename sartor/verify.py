@@ -45,6 +45,7 @@ def verify(path: Path | str, data: str | None = None, *, events: Events = silent
         leaked=leaked,
         slices=slices,
         confidence=look.level(needs.confidence),
+        claimed=_claims_of_the_build(path),
         events=events,
     )
     report.add(_facts_of_the_build(path))
@@ -119,9 +120,16 @@ def _look(bundle: bundles.Bundle, examples: Any | None) -> Look:
     return Look(**(told or {"number": 1, "of": 1}))
 
 
+def _values_of_the_build(path: Path) -> list[Value]:
+    return Report.from_dict(reports.read(path)).values if (path / "report.json").is_file() else []
+
+
+def _claims_of_the_build(path: Path) -> dict[Key, float]:
+    """What each value was said to stay below."""
+    return {value.key: value.high for value in _values_of_the_build(path) if value.high is not None}
+
+
 def _facts_of_the_build(path: Path) -> list[Value]:
     """What only the build could measure: how long training took."""
-    if not (path / "report.json").is_file():
-        return []
-    values = Report.from_dict(reports.read(path)).values
+    values = _values_of_the_build(path)
     return [replace(value, note="Measured when it was built.") for value in values if value.key == Key("training_time")]

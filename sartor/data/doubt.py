@@ -28,7 +28,7 @@ ALPHAS = (0.03, 0.1, 0.3, 1.0)  # added to the counts of naive Bayes; the log lo
 SHRINKAGES = (0.3, 0.5, 0.7, 0.9)  # of the covariance of the discriminant towards a sphere
 MOST_CELLS = 20_000_000  # rows times classes; of more, a sample of the rows is judged
 MOST_WEIGHTS = 30_000_000  # features times classes; of more, the most frequent features are read
-SURE_SHARE = 0.2  # of the rows of each predicted class, the most confident, from which rates of errors are estimated
+SURE_SHARES = (0.2, 0.1, 0.05, 0.025)  # of the rows of each predicted class, the most confident, from which rates of errors are estimated
 PRIORS = (5.0, 50.0)  # rows of errors spread evenly over the classes, that shrink the estimated transitions
 RATHER_SURE = 0.7  # probability of a label, from which on it is not doubted
 STANDARD_ERRORS = 2.0  # by which transitions that are not even must explain other rows better, to be believed
@@ -213,16 +213,22 @@ def judge(rows: np.ndarray, classes: np.ndarray, given: np.ndarray, probabilitie
 def error_rate(given: np.ndarray, probabilities: np.ndarray) -> tuple[float, float, float]:
     """(share of wrong labels, its 95 % interval), from the most confident rows of each predicted class.
 
-    Where the model is surest, what contradicts it is mostly the label (anchor points: Patrini et al. 2017). The interval of
-    Clopper and Pearson (1934) is about those rows; errors that are commoner in difficult rows are not in it.
+    Where the model is surest, what contradicts it is mostly the label (anchor points: Patrini et al. 2017). Of a model that is good enough the
+    share then no longer falls with more confidence; while it surely does, fewer and surer rows are taken, since what a weak model gets wrong
+    is no wrong label. The interval of Clopper and Pearson (1934) is about those rows; errors that are commoner in difficult rows are not in it.
     """
     from scipy.stats import beta
 
-    sure = _sure(probabilities)
-    trials, wrong = int(sure.sum()), int((probabilities.argmax(axis=1)[sure] != given[sure]).sum())
-    low = float(beta.ppf(0.025, wrong, trials - wrong + 1)) if wrong else 0.0
-    high = float(beta.ppf(0.975, wrong + 1, trials - wrong)) if wrong < trials else 1.0
-    return wrong / trials, low, high
+    wrong_answer = probabilities.argmax(axis=1) != given
+    told = (1.0, 0.0, 1.0)
+    for share in SURE_SHARES:
+        sure = _sure(probabilities, share)
+        trials, wrong = int(sure.sum()), int(wrong_answer[sure].sum())
+        low = float(beta.ppf(0.025, wrong, trials - wrong + 1)) if wrong else 0.0
+        high = float(beta.ppf(0.975, wrong + 1, trials - wrong)) if wrong < trials else 1.0
+        if share == SURE_SHARES[0] or high < told[0]:
+            told = (wrong / trials, low, high)
+    return told
 
 
 def transitions(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -234,7 +240,7 @@ def transitions(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     rate = min(max(error_rate(given, probabilities)[0], 1 / (len(given) + 2)), 0.9)
     even = np.full((number, number), rate / (number - 1))
     np.fill_diagonal(even, 1 - rate)
-    sure = np.flatnonzero(_sure(probabilities))
+    sure = np.flatnonzero(_sure(probabilities, SURE_SHARES[0]))
     if number == 2:
         return even  # of two classes it is the one rate that is known well
 
@@ -266,13 +272,13 @@ def posterior(given: np.ndarray, probabilities: np.ndarray, transition: np.ndarr
     return np.asarray(joint / np.maximum(joint.sum(axis=1, keepdims=True), 1e-300))
 
 
-def _sure(probabilities: np.ndarray) -> np.ndarray:
-    """Which rows are the SURE_SHARE of their predicted class with the highest probabilities [n bool]."""
+def _sure(probabilities: np.ndarray, share: float) -> np.ndarray:
+    """Which rows are this share of their predicted class, that with the highest probabilities [n bool]."""
     best, confidence = probabilities.argmax(axis=1), probabilities.max(axis=1)
     sure = np.zeros(len(best), dtype=bool)
     for code in np.unique(best):
         rows = np.flatnonzero(best == code)
-        sure[rows[np.argsort(-confidence[rows], kind="stable")[: max(1, round(SURE_SHARE * len(rows)))]]] = True
+        sure[rows[np.argsort(-confidence[rows], kind="stable")[: max(1, round(share * len(rows)))]]] = True
     return sure
 
 

@@ -218,29 +218,27 @@ def _suits(leaf: ModuleType, fact: _Facts, *, asked: bool = False) -> bool:
     return fact.present > 0 and bool(test(fact.values))
 
 
+def _unsuited(fact: _Facts, tasks: Sequence[str]) -> InputError:
+    wants = (f"{leaves.load('task', name).WANTS} ({name})" for name in tasks)
+    return InputError(
+        "schema.task-unsuited",
+        column=fact.name,
+        wants=", or ".join(wants),
+        values=_values(fact.distinct),
+        present=fact.present,
+        example=fact.example or "nothing",
+    )
+
+
 def _task(fact: _Facts, task: str | None) -> tuple[str, str]:
     """Raises: InputError `schema.task-unsuited`, `schema.ambiguous-task`."""
     if task is not None:
         if not _suits(leaves.load("task", task), fact, asked=True):
-            raise InputError(
-                "schema.task-unsuited",
-                column=fact.name,
-                task=task,
-                values=_values(fact.distinct),
-                present=fact.present,
-                example=fact.example or "nothing",
-            )
+            raise _unsuited(fact, [task])
         return task, "it was asked for"
     able = _tasks(fact)
     if not able:
-        raise InputError(
-            "schema.task-unsuited",
-            column=fact.name,
-            task=" or ".join(leaves.names("task")),
-            values=_values(fact.distinct),
-            present=fact.present,
-            example=fact.example or "nothing",
-        )
+        raise _unsuited(fact, leaves.names("task"))
     # A leaf that somebody installs must not make ambiguous what was clear before it.
     ours = [name for name in able if leaves.third_party_digest("task", name) is None] or able
     if len(ours) > 1:

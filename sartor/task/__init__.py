@@ -47,6 +47,7 @@ class Task(Protocol):
 
     METRICS: Mapping[str, Metric]
     PRIMARY: str  # what the planner prefers when no need says otherwise
+    WANTS: str  # what a target must hold, in words
 
     def suits(self, values: Sequence[Any]) -> bool:
         """Whether a target column with these values can be of this task."""

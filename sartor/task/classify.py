@@ -13,6 +13,7 @@ from sartor.data.dataset import Dataset, Examples, Finding, Rows
 from sartor.task import Call, Metric, Spec
 
 PRIMARY = "accuracy"
+WANTS = "at least two values, each in several rows"
 MAX_CLASSES = 2000
 PRIOR_ROWS = 2.0  # that shrink the ratios of counts in `plane`
 BINS = 15  # of the reliability diagram and the expected calibration error (Guo et al. 2017, section 3)

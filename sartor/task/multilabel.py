@@ -19,6 +19,7 @@ from sartor.data.dataset import Dataset, Examples, Finding, Rows
 from sartor.task import Call, Metric, Spec
 
 PRIMARY = "micro_f1"
+WANTS = "lists of names that come again"
 EXCLUSIVE = False  # of the classes more than one may hold
 MAX_CLASSES = 2000
 SEPARATORS = ("|", ";", "；", "、", ",", "，")  # in a text, those first that are seldom part of a name

@@ -14,6 +14,7 @@ from sartor.tables import spread_of
 from sartor.task import Call, Metric, Spec
 
 PRIMARY = "mae"
+WANTS = "numbers"
 LEAST_DISTINCT = 20  # values of a column of whole numbers, below which they are more likely names of classes
 INTERVAL = 0.9  # share of the rows whose number lies in the interval that is told
 LEAST_ROWS = 50  # that an interval is taken from

@@ -273,11 +273,13 @@ def of_data(
     return make
 
 
-def of_needs(text: str | bytes) -> Callable[[Path], list[str]]:
-    """A needs.yaml beside good data, built."""
+def of_needs(text: str | bytes, **files: str) -> Callable[[Path], list[str]]:
+    """A needs.yaml beside good data and these CSV files, built."""
 
     def make(folder: Path) -> list[str]:
         good(folder)
+        for name, content in files.items():
+            (folder / f"{name}.csv").write_text(content, encoding="utf-8")
         (folder / "needs.yaml").write_bytes(text if isinstance(text, bytes) else text.encode("utf-8"))
         return ["build", str(folder / "needs.yaml"), "--out", str(folder / OUT)]
 
@@ -534,12 +536,13 @@ KINDS: dict[str, list[Kind]] = {
         Kind("one class only", of_data("text,label\n" + "".join(f"{t},late\n" for t, _ in rows())), ("'label' cannot be the target", "one value in 60 rows", "at least two values")),
         Kind("every label different", of_data("text,label\n" + "".join(f"{t},class number {i}\n" for i, (t, _) in enumerate(rows())), "--target", "label"), ("'label' cannot be the target", "60 different values in 60 rows", "--target")),
         Kind("no label at all", of_data("text,label\n" + "".join(f"{t},\n" for t, _ in rows()), "--target", "label"), ("'label' cannot be the target", "no value in 0 rows", "mend this one")),
-        Kind("a measured number as the target", of_data("text,price\n" + "".join(f"{t},{i * 1.37:.2f}\n" for i, (t, _) in enumerate(rows())), "--target", "price"), ("'price' cannot be the target", "60 different values", "--target")),
-        Kind("no text column", of_data("weight,label\n" + "".join(f"{i * 1.5},{n}\n" for i, (_, n) in enumerate(rows()))), ("Nothing to learn from", "'weight' (numbers)", "--input")),
+        Kind("a measured number as the classes", of_needs("data: prices.csv\ntarget: price\ntask: classify\n", prices="text,price\n" + "".join(f"{t},{i * 1.37:.2f}\n" for i, (t, _) in enumerate(rows()))), ("'price' cannot be the target", "60 different values", "--target")),
+        Kind("words as the number to tell", of_needs("data: good.csv\ntarget: label\ntask: regress\n"), ("'label' cannot be the target", "A target has numbers")),
+        Kind("nothing beside the target but one value", of_data("weight,label\n" + "".join(f"3,{n}\n" for _, n in rows()), "--target", "label"), ("Nothing to learn from", "'weight'", "--input")),
         Kind("inputs that are all blank", of_data("text,label\n" + BLANK, "--target", "label"), ("Nothing to learn from", "'text' (nothing)")),
         Kind("an input that is the target", of_build("--input", "label"), ("'label' cannot be input and target",)),
         Kind("an input that is not there", of_build("--input", "txt"), ("no column 'txt'", "Did you mean 'text'?")),
-        Kind("numbers as the input", lambda folder: of_data("text,weight,label\n" + "".join(f"{t},{i * 1.5},{n}\n" for i, (t, n) in enumerate(rows())), "--target", "label", "--input", "weight", "--out", str(folder / OUT), verb="build")(folder), ("'weight' cannot be an input", "numbers", "text")),
+        Kind("blank cells as the input", lambda folder: of_data("text,weight,label\n" + "".join(f"{t},,{n}\n" for t, n in rows()), "--target", "label", "--input", "weight", "--out", str(folder / OUT), verb="build")(folder), ("'weight' cannot be an input",)),
         Kind("too few rows", lambda folder: of_data(csv_text(6), "--target", "label", "--out", str(folder / OUT), verb="build")(folder), ("6 rows", "at least 10", "Label more rows")),
         Kind("a group column that is not there", of_build("--group", "custmer"), ("no column 'custmer'", "The columns are")),
         Kind("parts with different columns", lambda folder: [*_parts(folder, train=csv_text(), test=csv_text(header="body,kind\n")), "--out", str(folder / OUT)], ("test.csv does not fit", "body, kind", "text, label", "same columns")),
@@ -653,9 +656,9 @@ KINDS: dict[str, list[Kind]] = {
         Kind("a backbone that is not there", of_build("--backbone", "nobody/nothing"), ("'nobody/nothing' cannot be used", "local folder")),
         Kind("a folder without a configuration", of_backbone(_bare_folder), ("no config.json", "local folder")),
         Kind("pickled weights alone", of_backbone(_pickled), ("no model.safetensors", "never loaded", "convert them")),
-        Kind("a configuration that is no JSON", of_backbone(lambda folder: checkpoint(folder, config="{\n  'model_type': 'bert'}")), ("config.json", "line 2 column 3")),
+        Kind("a configuration that is no JSON", of_backbone(lambda folder: checkpoint(folder, config="{\n  'model_type': 'bert'}")), ("config.json", "line 2, column 3")),
         Kind("a configuration that is a list", of_backbone(lambda folder: checkpoint(folder, config="[]")), ("config.json", "Fetch it again")),
-        Kind("a family that is not supported", of_backbone(lambda folder: checkpoint(folder, config='{"model_type": "gpt2"}')), ("family 'gpt2'", "Supported: bert")),
+        Kind("a family that is not supported", of_backbone(lambda folder: checkpoint(folder, config='{"model_type": "gpt2"}')), ("family 'gpt2'", "Supported: ", "bert")),
         Kind("a size that is none", of_backbone(lambda folder: checkpoint(folder, config='{"model_type": "bert", "hidden_size": "wide"}')), ("'wide' as hidden_size", "no size")),
         Kind("code of its own (auto_map)", of_backbone(_own_code), ("auto_map in config.json", "never run", "supported family")),
         Kind("a tokeniser with code of its own", of_backbone(_own_tokenizer), ("auto_map in tokenizer_config.json", "never run")),

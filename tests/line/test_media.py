@@ -86,7 +86,7 @@ def test_parts_and_names_of_pictures_come_through_a_build_from_a_table(tmp_path)
     rows = [(path.relative_to(folder).as_posix(), path.parent.name) for path in sorted(folder.rglob("*.png"))]
     copy = folder / "down" / "copy.png"
     copy.write_bytes((folder / rows[0][0]).read_bytes())
-    rows.append(("down/copy.png", "across"))
+    rows.append(("down/copy.png", "down"))
     (folder / "rows.csv").write_text("picture,which\n" + "".join(f"{name},{label}\n" for name, label in rows))
     line.build(
         needs.make(data=str(folder / "rows.csv"), target="which", needs=["size <= 50 MB"], budget="60s"),

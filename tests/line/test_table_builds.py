@@ -13,7 +13,7 @@ from sartor import explain, line, measure, needs, predict
 from sartor.errors import RowError
 from sartor.verify import verify
 
-ASKED = ["auroc >= 0.9", "latency_p95 <= 200 ms", "size <= 2 MB"]
+ASKED = ["auroc >= 0.85", "latency_p95 <= 200 ms", "size <= 2 MB"]
 
 
 @pytest.fixture(scope="module")

@@ -154,6 +154,9 @@ def test_several_pictures_are_mirrored_each_in_its_own_place_and_moved_each_by_i
         def integers(self, low, high, size):
             return np.full(size, (low + high) // 2)
 
+        def uniform(self, low, high, size):
+            return np.full(size, (low + high) / 2)
+
     made = processor.augmented(encoded, Still())["pixels"]
     plain = np.stack(encoded)
     same = (made == plain).all(axis=(1, 2, 3))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ import typer
 import yaml
 
 from sartor import cli, leaves, needs
+from sartor.data import read
 from sartor.errors import InputError
 
 ROOT = Path(__file__).parents[2]
@@ -136,9 +138,16 @@ def test_needs_in_the_documentation_are_read_as_it_says(path):
                 assert caught.value.code == "need.unsupported", line
 
 
-def test_needs_of_the_examples_are_read():
-    for path in (ROOT / "examples").glob("*/needs.yaml"):
-        assert Path(needs.load(path).data).is_file()
+@pytest.mark.parametrize("path", sorted((ROOT / "examples").glob("*/needs.yaml")), ids=lambda path: path.parent.name)
+def test_needs_of_the_examples_are_read(path, tmp_path):
+    for file in path.parent.glob("*.*"):
+        if file.is_file():
+            shutil.copyfile(file, tmp_path / file.name)
+    if (tmp_path / "make.py").is_file():
+        pytest.importorskip("sklearn")
+        subprocess.run([sys.executable, "make.py"], cwd=tmp_path, check=True, stdout=subprocess.DEVNULL)
+    asked = needs.load(tmp_path / "needs.yaml")
+    assert len(read.read(asked.data, target=asked.target, task=asked.task)) > 100
 
 
 def write():

@@ -119,6 +119,26 @@ def test_as_many_are_doubted_as_the_rate_says_and_none_that_is_rather_sure():
     assert len(blind.wrong) <= round(blind.rate * 2000)
 
 
+@pytest.mark.parametrize(("strength", "flipped"), [(1.0, 0.0), (1.0, 0.2), (6.0, 0.0), (6.0, 0.2)])
+def test_what_a_weak_model_gets_wrong_is_no_wrong_label(strength, flipped):
+    rng = np.random.default_rng(0)
+    rows, classes = 8000, 5
+    probabilities = doubt.softmax(strength * rng.gumbel(size=(rows, classes)) * rng.random((rows, 1)))
+    given = (probabilities.cumsum(axis=1) > rng.random((rows, 1))).argmax(axis=1)  # as often right as the model says
+    flips = rng.random(rows) < flipped
+    given[flips] = (given[flips] + rng.integers(1, classes, int(flips.sum()))) % classes
+    surest = doubt._sure(probabilities, doubt.SURE_SHARES[0])
+    contradicted = (probabilities.argmax(axis=1)[surest] != given[surest]).mean()
+    rate, low, high = doubt.error_rate(given, probabilities)
+    assert low <= rate <= high
+    assert rate <= contradicted
+    if strength < 6:  # the surest answers of a weak model are still often wrong
+        assert contradicted > flipped + 0.25
+        assert rate < contradicted - 0.1
+    else:
+        assert low - 0.02 < flipped < high + 0.02
+
+
 def test_with_even_errors_the_ranking_is_that_of_the_given_labels_probability():
     rng = np.random.default_rng(2)
     probabilities = rng.dirichlet(np.ones(5), 50)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
@@ -173,6 +174,47 @@ def test_servers_that_are_alike_leave_the_bound_of_all_requests():
     assert measure._of_servers(servers[:5], q=0.95, level=0.95) is None  # ten windows
     few = [list(one) for one in drawn_servers(rng, servers=2, apart=0.3, windows=10)]
     assert measure._of_servers(few, q=0.95, level=0.95) == bounds.quantile([*few[0], *few[1]], q=0.95)
+
+
+@pytest.mark.parametrize(
+    ("busy", "claim", "servers", "found"),
+    [
+        (0, 2.0, 12, True),
+        (12, 2.0, 36, True),  # after 24 it lies between the halves
+        (40, 2.0, 36, False),
+        (40, None, 12, False),  # a build claims nothing yet
+    ],
+)
+def test_a_claim_about_latency_that_is_not_found_is_measured_again_over_all_servers(
+    monkeypatch, busy, claim, servers, found
+):
+    rng = np.random.default_rng(9)
+    started = []
+
+    @contextmanager
+    def served(path, *, threads):
+        started.append(path)
+        yield None
+
+    def drive(address, bodies, *, clients, requests, offset):
+        return rng.lognormal(1.5 if len(started) <= busy else 0.0, 0.1, requests), 1.0
+
+    monkeypatch.setattr(measure, "served", served)
+    monkeypatch.setattr(measure, "drive", drive)
+    monkeypatch.setattr(measure, "PAUSE_S", 0.0)
+    key = Key("latency_p95", setting=(("concurrency", 1.0),))
+    (value,) = measure.load_values(
+        "bundle",
+        [b"{}"],
+        [key],
+        clients=1,
+        needs=needs.Needs(data="", needs=()),
+        effort=measure.Effort(servers=12, windows=24, requests=200, processes=20),
+        claimed={} if claim is None else {key: claim},
+    )
+    assert (len(started), value.measured <= 2.0) == (servers, found)
+    assert value.low <= value.measured <= value.high
+    assert value.n == len(started) * 400
 
 
 @pytest.mark.parametrize(("apart", "better"), [(0.0, 0), (0.2, 60)])

@@ -11,6 +11,7 @@ from sartor.data.dataset import Dataset, Examples, Finding, Rows
 from sartor.task import Call, Metric, Spec
 
 PRIMARY = "accuracy"
+WANTS = "two values"
 _WORDS = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
 
 
