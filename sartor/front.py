@@ -102,6 +102,9 @@ class Profile:
     characters: float  # median of one input
     languages: Mapping[str, float]
     gflops: float  # speed at which an encoder's products run on this machine, from a measurement
+    convolution: float = (
+        3.0  # operations of an encoder's products that take as long as one of a convolution here, from a measurement
+    )
     columns: int = 1  # inputs
     sizes: Mapping[str, float] = field(default_factory=dict)  # what modalities say of theirs: pixels, seconds
     kinds: frozenset[str] = frozenset({"text"})  # modalities of the inputs

@@ -39,6 +39,7 @@ from sartor.report import Key, Report, Verdict
 from sartor.run import Run
 
 PACKING = ("export", "quantise")  # steps that change no weights worth a learning curve
+CONVOLVING = 0.62  # of the time of convolutions alone, at 40 % of the matrix speed, what a net of them takes with all around them (docs/log.md, 2026-11-26)
 BF16_GAIN = 2.4  # of an encoder in bfloat16 over float32, where the processor has it (docs/log.md, 2026-11-25)
 
 
@@ -210,6 +211,11 @@ def profile(ground: Ground, run: Run) -> Profile:
         for language, share in told.get("languages", {}).items():
             seen[language] = seen.get(language, 0.0) + float(share) / max(1, sum(c.kind == column.kind for c in inputs))
     spec = leaves.load("task", ground.task).learn(train.targets[ground.target])
+    kinds = frozenset(column.kind for column in inputs)
+    gflops = float(run.once("gflops", hardware.matrix_gflops)) * (BF16_GAIN if hardware.has_bf16() else 1.0)
+    more = {}
+    if kinds & {"image", "audio"}:
+        more["convolution"] = CONVOLVING * gflops / float(run.once("convolution gflops", hardware.convolution_gflops))
     return Profile(
         rows=len(train),
         classes=len(spec.get("classes", [])) or 1,
@@ -217,9 +223,10 @@ def profile(ground: Ground, run: Run) -> Profile:
         columns=len(inputs),
         sizes=sizes,
         languages=seen,
-        gflops=float(run.once("gflops", hardware.matrix_gflops)) * (BF16_GAIN if hardware.has_bf16() else 1.0),
-        kinds=frozenset(column.kind for column in inputs),
+        gflops=gflops,
+        kinds=kinds,
         inputs=tuple((column.name, column.kind) for column in inputs),
+        **more,
     )
 
 

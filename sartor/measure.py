@@ -489,9 +489,7 @@ def value_of(
         method = "bootstrap over groups" if groups is not None else "bootstrap"
 
         def at_level(level: float) -> bounds.Bounds | None:
-            return bounds.resampled(
-                stats, metric.finish, level=level, groups=groups, noise=metric.noise, worse=worse
-            )
+            return bounds.resampled(stats, metric.finish, level=level, groups=groups, noise=metric.noise, worse=worse)
 
         worse = _with_failures(metric, answers, targets, head["spec"], key.for_class)
 

@@ -116,7 +116,7 @@ def resolve_options(
 
 
 def flops(ref: str, profile: Any) -> float:
-    """Of one forward pass, as many as an encoder's products would be in the same time: convolutions reach about a third of their speed."""
+    """Of one forward pass, as many as an encoder's products would be in the same time: convolutions as this machine does them."""
     net = _net(ref)
     # Sizes are told as sums over the columns.
     shorter = min(profile.sizes.get(name, 32 * profile.columns) for name in ("width_median", "height_median"))
@@ -127,7 +127,7 @@ def flops(ref: str, profile: Any) -> float:
         before = channels
     last = min(net.grid, _map(net, side))
     connected = 2.0 * HIDDEN * (before * last * last * profile.columns + HIDDEN)
-    return 3 * convolved * profile.columns + connected
+    return profile.convolution * convolved * profile.columns + connected
 
 
 def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:

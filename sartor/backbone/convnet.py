@@ -37,7 +37,10 @@ BLOCKS = (1, 2, 1)  # of each stage
 LEAST_SIDE, MOST_SIDE = 16, 64  # pixels of a side that is read
 SHIFT = 8  # a picture is moved by at most its side over this
 LEAST_JUDGED, MOST_JUDGED = 100, 2_000  # pictures by which it is judged whether they may be mirrored
-SCALED, LIT = 0.15, 0.25  # by how much a picture is made larger or smaller, brighter or darker and richer or poorer in contrast, at most
+SCALED, LIT = (
+    0.15,
+    0.25,
+)  # by how much a picture is made larger or smaller, brighter or darker and richer or poorer in contrast, at most
 ERASED = 0.25  # share of the pictures of which a square is greyed out (DeVries and Taylor 2017)
 
 
@@ -69,7 +72,7 @@ def resolve_options(
 
 
 def flops(ref: str, profile: Any) -> float:
-    """Of one forward pass, as many as an encoder's products would be in the same time: convolutions reach about a third of their speed."""
+    """Of one forward pass, as many as an encoder's products would be in the same time: convolutions as this machine does them."""
     # Sizes are told as sums over the columns.
     shorter = min(profile.sizes.get(name, 32 * profile.columns) for name in ("width_median", "height_median"))
     side = float(np.clip(shorter / profile.columns, LEAST_SIDE, MOST_SIDE))
@@ -78,7 +81,7 @@ def flops(ref: str, profile: Any) -> float:
     for before, width, blocks in zip(WIDTHS, WIDTHS[1:], BLOCKS, strict=False):
         area /= 4
         total += 2 * 9 * area * (before * width + (2 * blocks - 1) * width * width)
-    return 3 * total * profile.columns
+    return float(profile.convolution * total * profile.columns)
 
 
 def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:
@@ -206,7 +209,10 @@ class PixelProcessor:
         mirrored = np.repeat(rng.random(len(stacked)) < 0.5, len(self.columns)) & self.changes["mirrored"]
         columns[mirrored] = columns[mirrored, ::-1]
         made = wide[np.arange(count)[:, None, None], :, rows[:, :, None], columns[:, None, :]].transpose(0, 3, 1, 2)
-        light = rng.uniform(1 - LIT, 1 + LIT, size=(count, 1, 1, 1)), rng.uniform(-LIT, LIT, size=(count, 1, 1, 1)) * 128
+        light = (
+            rng.uniform(1 - LIT, 1 + LIT, size=(count, 1, 1, 1)),
+            rng.uniform(-LIT, LIT, size=(count, 1, 1, 1)) * 128,
+        )
         made = np.clip((made.astype(np.float32) - 128) * light[0] + 128 + light[1], 0, 255).astype(np.uint8)
         side = max(1, self.side // 3)
         for place in np.flatnonzero(rng.random(count) < ERASED):
@@ -252,7 +258,11 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
         def __init__(self, before: int, width: int, stride: int) -> None:
             super().__init__()
             self.one, self.two = normed(before, width, 3, stride), normed(width, width, 3)
-            self.around = nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True), normed(before, width, 1)) if stride > 1 else nn.Identity()
+            self.around = (
+                nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True), normed(before, width, 1))
+                if stride > 1
+                else nn.Identity()
+            )
             nn.init.zeros_(
                 self.two[1].weight
             )  # every block begins as the way around it (Goyal et al. 2017, section 5.1)

@@ -72,13 +72,13 @@ def resolve_options(
 
 
 def flops(ref: str, profile: Any) -> float:
-    """Of one forward pass, as many as an encoder's products would be in the same time: convolutions reach about a third of their speed."""
+    """Of one forward pass, as many as an encoder's products would be in the same time: convolutions as this machine does them."""
     seconds = np.clip(profile.sizes.get("seconds_median", 1.0), LEAST_S * profile.columns, MOST_S * profile.columns)
     area, total = float(seconds) * FRAMES_PER_S * BANDS / 4, 0.0
     for before, width, (frames, bands) in zip((1, *WIDTHS), WIDTHS, ((1, 1), *POOLS), strict=False):
         total += 2 * 9 * area * before * width
         area /= frames * bands
-    return 3 * total
+    return float(profile.convolution * total)
 
 
 def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:

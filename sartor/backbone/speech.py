@@ -109,7 +109,7 @@ def find(ref: str) -> Path:
 
 
 def flops(ref: str, profile: Any) -> float:
-    """Of one forward pass, as many as an encoder's products would be in the same time: convolutions count three times, as in convnet."""
+    """Of one forward pass, as many as an encoder's products would be in the same time: convolutions as this machine does them."""
     config = _config(pretrained.folder_of(ref, FAMILIES))
     width = checkpoint.size_of(ref, config, "hidden_size", "d_model", otherwise=768)
     layers = checkpoint.size_of(ref, config, "num_hidden_layers", "encoder_layers", otherwise=12)
@@ -131,7 +131,7 @@ def flops(ref: str, profile: Any) -> float:
         else:
             convolved = 2.0 * 3 * places * (2 * config["num_mel_bins"] * width + width * width)
     products = 2.0 * layers * places * (4 * width * width + 2 * width * inner + 2 * places * width)
-    return (3 * convolved + products) * float(profile.columns)
+    return (profile.convolution * convolved + products) * float(profile.columns)
 
 
 def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:

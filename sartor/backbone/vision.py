@@ -42,6 +42,7 @@ FAMILIES = (
     "siglip",
     "siglip_vision_model",
 )
+DEPTHWISE = 4.0  # times that an operation of MobileNet takes as long as one of ResNet: one channel at a time leaves the units idle
 CONVOLVES = ("resnet", "convnext", "convnextv2", "regnet", "mobilenet_v1", "mobilenet_v2")
 # Operations of a forward pass on 224 × 224 pixels, and the power of `depth_multiplier` by which they grow: of nets whose configuration tells no sizes.
 MOBILE = {"mobilenet_v1": (1.14e9, 1.9), "mobilenet_v2": (0.6e9, 1.6)}
@@ -69,7 +70,7 @@ def find(ref: str) -> Path:
 
 
 def flops(ref: str, profile: Any) -> float:
-    """Of one forward pass, as many as an encoder's products would be in the same time: convolutions count three times, as in convnet.
+    """Of one forward pass, as many as an encoder's products would be in the same time: convolutions as this machine does them.
 
     Raises: InputError `backbone.broken` for a configuration whose sizes are none.
     """
@@ -85,7 +86,8 @@ def flops(ref: str, profile: Any) -> float:
         found = _residual(ref, config, side)
     else:
         found = (_windows if family == "swin" else _patches)(ref, config, side)
-    return float(found * (3 if family in CONVOLVES else 1) * profile.columns)
+    dearer = DEPTHWISE if family in MOBILE else 1.0
+    return float(found * (dearer * profile.convolution if family in CONVOLVES else 1.0) * profile.columns)
 
 
 def _patches(ref: str, config: dict[str, Any], side: int) -> float:

@@ -28,7 +28,12 @@ ALPHAS = (0.03, 0.1, 0.3, 1.0)  # added to the counts of naive Bayes; the log lo
 SHRINKAGES = (0.3, 0.5, 0.7, 0.9)  # of the covariance of the discriminant towards a sphere
 MOST_CELLS = 20_000_000  # rows times classes; of more, a sample of the rows is judged
 MOST_WEIGHTS = 30_000_000  # features times classes; of more, the most frequent features are read
-SURE_SHARES = (0.2, 0.1, 0.05, 0.025)  # of the rows of each predicted class, the most confident, from which rates of errors are estimated
+SURE_SHARES = (
+    0.2,
+    0.1,
+    0.05,
+    0.025,
+)  # of the rows of each predicted class, the most confident, from which rates of errors are estimated
 PRIORS = (5.0, 50.0)  # rows of errors spread evenly over the classes, that shrink the estimated transitions
 RATHER_SURE = 0.7  # probability of a label, from which on it is not doubted
 STANDARD_ERRORS = 2.0  # by which transitions that are not even must explain other rows better, to be believed

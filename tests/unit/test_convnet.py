@@ -209,8 +209,10 @@ def test_it_learns_what_a_mean_colour_does_not_tell(started):
 def test_its_cost_grows_with_the_picture():
     from types import SimpleNamespace
 
-    small, large = (SimpleNamespace(sizes={"width_median": s, "height_median": s}, columns=1) for s in (16, 64))
+    small, large = (
+        SimpleNamespace(sizes={"width_median": s, "height_median": s}, columns=1, convolution=1.0) for s in (16, 64)
+    )
     assert convnet.flops("convnet", large) == pytest.approx(16 * convnet.flops("convnet", small))
     # Sizes are told as sums over the columns: two pictures cost twice as much as one of them, not as two of twice the side.
-    two = SimpleNamespace(sizes={"width_median": 32, "height_median": 32}, columns=2)
+    two = SimpleNamespace(sizes={"width_median": 32, "height_median": 32}, columns=2, convolution=1.0)
     assert convnet.flops("convnet", two) == pytest.approx(2 * convnet.flops("convnet", small))

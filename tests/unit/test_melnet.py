@@ -265,7 +265,10 @@ def test_exported_with_free_batch_and_frames_it_answers_alike(started, tmp_path,
 
 def test_its_cost_grows_with_the_length_and_its_card_tells_its_parameters(started):
     _, model, *_ = started
-    short, long = (melnet.flops("melnet", SimpleNamespace(sizes={"seconds_median": s}, columns=1)) for s in (1.0, 2.0))
+    short, long = (
+        melnet.flops("melnet", SimpleNamespace(sizes={"seconds_median": s}, columns=1, convolution=1.0))
+        for s in (1.0, 2.0)
+    )
     assert long == pytest.approx(2 * short)
     (card,) = melnet.cards()
     assert card.parameters == sum(parameter.numel() for parameter in model.body.parameters())

@@ -184,7 +184,7 @@ SIZES = {
 
 
 @pytest.mark.parametrize("name", list(SIZES))
-def test_its_cost_is_what_torch_counts_and_convolutions_count_three_times(name, tmp_path, monkeypatch):
+def test_its_cost_is_what_torch_counts_and_convolutions_as_this_machine_does_them(name, tmp_path, monkeypatch):
     torch = pytest.importorskip("torch")
     from torch.utils.flop_counter import FlopCounterMode
     from transformers import AutoConfig, AutoModel
@@ -196,15 +196,18 @@ def test_its_cost_is_what_torch_counts_and_convolutions_count_three_times(name, 
     with torch.device("meta"), torch.no_grad(), FlopCounterMode(display=False) as counter:
         model = AutoModel.from_config(config, attn_implementation="eager").eval()
         model(pixel_values=torch.zeros(1, 3, 224, 224))
-    counted = counter.get_total_flops() * (3 if family in vision.CONVOLVES else 1)
-    told = vision.flops(name, SimpleNamespace(columns=1))
+    dearer = (family in vision.CONVOLVES and 3.0) * (vision.DEPTHWISE if family in vision.MOBILE else 1.0)
+    counted = counter.get_total_flops() * (dearer or 1.0)
+    told = vision.flops(name, SimpleNamespace(columns=1, convolution=3.0))
     assert told == pytest.approx(counted, rel=0.1 if family.startswith("mobilenet") else 0.02)
-    assert vision.flops(name, SimpleNamespace(columns=3)) == pytest.approx(3 * told)
+    assert vision.flops(name, SimpleNamespace(columns=3, convolution=3.0)) == pytest.approx(3 * told)
 
 
 def test_the_cost_of_a_checkpoint_of_two_sides_is_that_of_the_image_side(tmp_path):
-    small = vision.flops(str(checkpoint("vit", tmp_path / "vit")), SimpleNamespace(columns=1))
-    assert vision.flops(str(checkpoint("clip", tmp_path / "clip")), SimpleNamespace(columns=1)) == pytest.approx(small)
+    small = vision.flops(str(checkpoint("vit", tmp_path / "vit")), SimpleNamespace(columns=1, convolution=1.0))
+    assert vision.flops(
+        str(checkpoint("clip", tmp_path / "clip")), SimpleNamespace(columns=1, convolution=1.0)
+    ) == pytest.approx(small)
 
 
 @pytest.mark.parametrize("sizes", [{"hidden_size": "many"}, {"patch_size": [-1, 4]}, {"mlp_ratio": True}])
@@ -214,7 +217,7 @@ def test_sizes_that_are_none_are_refused(sizes, tmp_path):
     config = json.loads((source / "config.json").read_text())
     (source / "config.json").write_text(json.dumps(config | sizes))
     with pytest.raises(InputError, match="which is no") as caught:
-        vision.flops(str(source), SimpleNamespace(columns=1))
+        vision.flops(str(source), SimpleNamespace(columns=1, convolution=1.0))
     assert caught.value.code == "backbone.broken"
 
 
