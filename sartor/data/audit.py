@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sartor import leaves
-from sartor.data import doubt, leakage, near, personal
+from sartor.data import doubt, leakage, naming, near, personal
 from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity, as_text, numbered, shortened
 from sartor.data.doubt import Embed
 from sartor.data.schema import speaks_for_itself
@@ -72,6 +72,7 @@ def audit(
             # Of a table's rows that look alike some turn out one way and some the other, and no label is wrong.
             found += _wrong_labels(dataset, keys, labels, usable, learning, seed, embed)
     found += _telling_columns(dataset, labels, learning)
+    found += _telling_names(dataset, labels, usable)
     rows = np.flatnonzero(learning)
     if len(rows):
         found += leaves.load("task", task).audit(labels.of(rows), rows.tolist())
@@ -581,6 +582,47 @@ def _telling(column: Column, share: float, values: int, rows: int) -> Finding:
         count=rows,
         details={"column": column.name, "share": share, "values": values},
     )
+
+
+def _telling_names(dataset: Dataset, labels: Labels, usable: np.ndarray) -> list[Finding]:
+    """A sign in the names of files that goes with the labels: what each stands for, and the files that are labelled otherwise."""
+    found = []
+    rows = np.flatnonzero(usable)
+    for column in dataset.schema.inputs:
+        names = dataset.names.get(column.name)
+        told = naming.naming([names[row] for row in rows.tolist()], labels.codes[rows]) if names and len(rows) else None
+        if told is None:
+            continue
+        otherwise = rows[told.otherwise]
+        listed = ", ".join(
+            f"{shortened(sign)!r} for {shortened(labels.names[code])!r} ({right:,} of {count:,})"
+            for sign, code, count, right in told.signs[:8]
+        )
+        message = f"The names of the files tell the label in {told.share:.1%} of {_rows(len(rows)).lower()}: {told.place} is {listed}"
+        message += ", …." if len(told.signs) > 8 else "."
+        if len(otherwise):
+            row = int(otherwise[0])
+            message += (
+                f" {_rows(len(otherwise))} {_is(len(otherwise))} labelled otherwise: {_where(dataset, row)}, "
+                f"{_called(dataset, column.name, row)}, is {shortened(labels.names[labels.codes[row]])!r}."
+            )
+        found.append(
+            Finding(
+                code="audit.names-tell",
+                severity="warning" if len(otherwise) else "note",
+                message=message,
+                advice="No model reads names. If they were given by those who made the files, compare what each sign stands for with its label: "
+                "of classes that were permuted, every label is wrong and fits all the others. Look at the rows that are labelled otherwise.",
+                count=len(otherwise) or len(rows),
+                rows=_named(otherwise),
+                details={
+                    "column": column.name,
+                    "place": told.place,
+                    "signs": [[sign, labels.names[code], count, right] for sign, code, count, right in told.signs],
+                },
+            )
+        )
+    return found
 
 
 def _label_in_text(dataset: Dataset, labels: Labels, learning: np.ndarray, rng: np.random.Generator) -> list[Finding]:

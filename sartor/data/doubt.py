@@ -28,14 +28,11 @@ ALPHAS = (0.03, 0.1, 0.3, 1.0)  # added to the counts of naive Bayes; the log lo
 SHRINKAGES = (0.3, 0.5, 0.7, 0.9)  # of the covariance of the discriminant towards a sphere
 MOST_CELLS = 20_000_000  # rows times classes; of more, a sample of the rows is judged
 MOST_WEIGHTS = 30_000_000  # features times classes; of more, the most frequent features are read
-SURE_SHARES = (
-    0.2,
-    0.1,
-    0.05,
-    0.025,
-)  # of the rows of each predicted class, the most confident, from which rates of errors are estimated
+SURE_SHARE = 0.2  # of the rows of each predicted class, the most confident, that tell the rate of errors; or half of that, or half again
+LEAST_SURE = 100  # rows that such a half has
 PRIORS = (5.0, 50.0)  # rows of errors spread evenly over the classes, that shrink the estimated transitions
 RATHER_SURE = 0.7  # probability of a label, from which on it is not doubted
+FALLING = 1.64  # standard deviations by which the surer half must be contradicted less, to be taken alone
 STANDARD_ERRORS = 2.0  # by which transitions that are not even must explain other rows better, to be believed
 
 
@@ -224,16 +221,23 @@ def error_rate(given: np.ndarray, probabilities: np.ndarray) -> tuple[float, flo
     """
     from scipy.stats import beta
 
-    wrong_answer = probabilities.argmax(axis=1) != given
-    told = (1.0, 0.0, 1.0)
-    for share in SURE_SHARES:
-        sure = _sure(probabilities, share)
-        trials, wrong = int(sure.sum()), int(wrong_answer[sure].sum())
-        low = float(beta.ppf(0.025, wrong, trials - wrong + 1)) if wrong else 0.0
-        high = float(beta.ppf(0.975, wrong + 1, trials - wrong)) if wrong < trials else 1.0
-        if share == SURE_SHARES[0] or high < told[0]:
-            told = (wrong / trials, low, high)
-    return told
+    contradicted = probabilities.argmax(axis=1) != given
+    share, sure = SURE_SHARE, _sure(probabilities, SURE_SHARE)
+    while True:
+        surer = _sure(probabilities, share / 2)
+        rest = sure & ~surer
+        if surer.sum() < LEAST_SURE:
+            break
+        all_of_them = float(contradicted[sure].mean())
+        apart = float(contradicted[rest].mean() - contradicted[surer].mean())
+        deviation = np.sqrt(all_of_them * (1 - all_of_them) * (1 / surer.sum() + 1 / rest.sum()))
+        if apart <= FALLING * deviation:
+            break
+        share, sure = share / 2, surer
+    trials, wrong = int(sure.sum()), int(contradicted[sure].sum())
+    low = float(beta.ppf(0.025, wrong, trials - wrong + 1)) if wrong else 0.0
+    high = float(beta.ppf(0.975, wrong + 1, trials - wrong)) if wrong < trials else 1.0
+    return wrong / trials, low, high
 
 
 def transitions(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -245,7 +249,7 @@ def transitions(given: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     rate = min(max(error_rate(given, probabilities)[0], 1 / (len(given) + 2)), 0.9)
     even = np.full((number, number), rate / (number - 1))
     np.fill_diagonal(even, 1 - rate)
-    sure = np.flatnonzero(_sure(probabilities, SURE_SHARES[0]))
+    sure = np.flatnonzero(_sure(probabilities, SURE_SHARE))
     if number == 2:
         return even  # of two classes it is the one rate that is known well
 

@@ -127,7 +127,7 @@ def test_what_a_weak_model_gets_wrong_is_no_wrong_label(strength, flipped):
     given = (probabilities.cumsum(axis=1) > rng.random((rows, 1))).argmax(axis=1)  # as often right as the model says
     flips = rng.random(rows) < flipped
     given[flips] = (given[flips] + rng.integers(1, classes, int(flips.sum()))) % classes
-    surest = doubt._sure(probabilities, doubt.SURE_SHARES[0])
+    surest = doubt._sure(probabilities, doubt.SURE_SHARE)
     contradicted = (probabilities.argmax(axis=1)[surest] != given[surest]).mean()
     rate, low, high = doubt.error_rate(given, probabilities)
     assert low <= rate <= high
