@@ -131,7 +131,7 @@ MESSAGES: dict[str, str] = {
     "export.no-weights": "{path} holds no weights to export from; it is what was deployed.",
     # rows given to a model
     "row.not-object": "A row must be an object of columns, such as {example}; this one is {found}.",
-    "row.nothing": "This row has none of the inputs: {known}. Give at least one of them.",
+    "row.nothing": "This row has nothing that the model can go by. Give at least {known}.",
     "row.missing-column": "The row has no column {column!r}.{near} The model takes: {known}.",
     "row.bad-value": "Column {column!r} takes {expected}; this row has {found}.",
     "row.failed": "{failed:,} of {total:,} rows could not be answered; the first is row {row}: {why}",

@@ -211,8 +211,8 @@ class Predictor:
                 hint = near(name, [str(key)[:200] for key in islice(row, 50)])
                 raise RowError("row.missing-column", column=name, near=hint, known=known)
             read[name] = self._modality[name].read(row.get(name), name)
-        if all(value is None for value in read.values()) and self._optional:
-            raise RowError("row.nothing", known=", ".join(repr(column["name"]) for column in self.inputs))
+        if self._optional and (known := self.processor.lacking(read)):
+            raise RowError("row.nothing", known=known)
         return read
 
     def _may_lack(self, name: str, row: Mapping[str, Any]) -> bool:

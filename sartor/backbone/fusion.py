@@ -78,6 +78,13 @@ class FusionProcessor:
             made |= {_name(place, name): array for name, array in batch.items()}
         return made | {"present": present}
 
+    def lacking(self, row: Mapping[str, Any]) -> str:
+        """What a row would have to have, in words, where no member has anything to go by; nothing where one has."""
+        if any(_has(row, sets) for _, sets, _ in self.members):
+            return ""
+        every = dict.fromkeys(tuple(names) for _, sets, _ in self.members for names in sets)
+        return ", or ".join(" and ".join(map(repr, names)) for names in every)
+
     def length(self, inputs: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """The sum of what each row costs its members [n]."""
         total = np.zeros(len(inputs), dtype=np.int64)

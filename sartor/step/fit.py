@@ -141,7 +141,9 @@ def standardised(features: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
     One spread for all columns: one for each was no better on four data sets, and made much of columns that hardly vary.
     """
     centre = features.mean(axis=0)
-    spread = float(np.sqrt(features.var(axis=0).mean())) or 1.0
+    spread = float(np.sqrt(features.var(axis=0).mean()))
+    if spread <= 1e-6 * max(1.0, float(np.abs(centre).max(initial=0.0))):
+        spread = 1.0  # all rows are the same but for rounding, which is not to be made much of
     return (features - centre) / np.float32(spread), centre, spread
 
 

@@ -76,6 +76,9 @@ def test_any_input_may_be_missing_but_not_all(built):
     with pytest.raises(RowError) as caught:
         predictor.prepare({})
     assert caught.value.code == "row.nothing"
+    for nothing in ({"title": " "}, {"title": "", "price": None}):
+        with pytest.raises(RowError, match="Give at least 'title', or 'price'"):
+            predictor.prepare(nothing)
 
 
 def test_a_row_beside_another_is_answered_as_alone(built):
