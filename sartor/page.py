@@ -1281,7 +1281,10 @@ def _candidate_story(item: Record) -> list[Child]:
 
 
 def _curves(report: Record) -> Html | None:
-    figures = [_curve(report, item) for item in _candidates_of(report)]
+    sharing: dict[str, list[Record]] = {}  # what is made of one that was trained, such as its eight-bit form, has its curve
+    for item in _candidates_of(report):
+        sharing.setdefault(json.dumps(_items(item, "curve"), sort_keys=True, default=str), []).append(item)
+    figures = [_curve(report, items) for items in sharing.values()]
     drawn = [figure for figure in figures if figure]
     if not drawn:
         return None
@@ -1289,7 +1292,9 @@ def _curves(report: Record) -> Html | None:
     return _h("div", drawn[:3], rest, _h("p", _t("curve.note"), class_="soft small"))
 
 
-def _curve(report: Record, item: Record) -> Html | None:
+def _curve(report: Record, sharing: Sequence[Record]) -> Html | None:
+    """The curve of one candidate, or of several that share it."""
+    item = sharing[0]
     points = _items(item, "curve")
     epochs = [_number(point, "epoch") for point in points]
     steps = [_number(point, "step") for point in points]
@@ -1312,12 +1317,12 @@ def _curve(report: Record, item: Record) -> Html | None:
         drawn.append(
             _panel(lines, 430.0 * i, x_title, y_title, limit=_number(quality, "limit") if title == "valid" else None)
         )
-    name = _typed(_text(item, "name") or _text(item, "id"), 80, "b")
+    names = [_typed(_text(one, "name") or _text(one, "id"), 80, "b") for one in sharing]
     rate = [number for point in points if (number := _number(point, "rows_per_s")) is not None]
     speed = _t("curve.rate", rate=f"{float(np.median(rate)):,.0f}") if rate else None
     return _h(
         "figure",
-        _h("figcaption", _separated([name, speed]), class_="title"),
+        _h("figcaption", _separated([*names, speed]), class_="title"),
         _svg(860, 250, drawn, label=_t("curve.label", name=_text(item, "name"))),
     )
 
@@ -1788,7 +1793,7 @@ def _data(report: Record) -> Html | None:
                 (_t("data.rows"), f"{_int(data, 'rows'):,}" if _int(data, "rows") else None),
                 (_t("data.inputs"), _comma([_typed(str(name), 60, "code") for name in _list(data, "inputs")])),
                 (_t("data.target"), _typed(_text(data, "target"), 80, "code") if _text(data, "target") else None),
-                (_t("data.read"), _comma([_typed(str(note), 200) for note in _list(data, "notes")])),
+                (_t("data.read"), [_h("div", _typed(str(note), 200)) for note in _list(data, "notes")] or None),
                 (_t("data.rule"), _typed(_text(data, "rule"), 800) if _text(data, "rule") else None),
                 (
                     _t("data.fingerprint"),
