@@ -25,6 +25,7 @@ DATA ?= ../shared/data
 bench-quality: install  ## needs on real texts, pictures, recordings and tables, met by their bounds; what cannot be met; that what is served is what was trained
 	$(BIN)/python -m bench.quality --data $(DATA)
 	$(BIN)/python -m bench.modalities --data $(DATA)
+	$(BIN)/python -m bench.examples
 	$(BIN)/python -m bench.parity
 
 bench-training: install  ## fine-tuning rows/s beside the Trainer of transformers, at its defaults and at its best

@@ -1281,7 +1281,9 @@ def _candidate_story(item: Record) -> list[Child]:
 
 
 def _curves(report: Record) -> Html | None:
-    sharing: dict[str, list[Record]] = {}  # what is made of one that was trained, such as its eight-bit form, has its curve
+    sharing: dict[
+        str, list[Record]
+    ] = {}  # what is made of one that was trained, such as its eight-bit form, has its curve
     for item in _candidates_of(report):
         sharing.setdefault(json.dumps(_items(item, "curve"), sort_keys=True, default=str), []).append(item)
     figures = [_curve(report, items) for items in sharing.values()]
