@@ -214,7 +214,8 @@ def profile(ground: Ground, run: Run) -> Profile:
     kinds = frozenset(column.kind for column in inputs)
     gflops = float(run.once("gflops", hardware.matrix_gflops)) * (BF16_GAIN if hardware.has_bf16() else 1.0)
     more = {}
-    if kinds & {"image", "audio"}:
+    bodies = (leaves.load("backbone", name) for name in leaves.names("backbone"))
+    if any(getattr(body, "CONVOLUTIONAL", False) and kinds & set(body.TAKES) for body in bodies):
         more["convolution"] = CONVOLVING * gflops / float(run.once("convolution gflops", hardware.convolution_gflops))
     return Profile(
         rows=len(train),

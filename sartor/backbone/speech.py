@@ -25,6 +25,7 @@ from sartor.sound import Sound, Unreadable
 
 TAKES = ("audio",)
 TRAINS = "gradient"
+CONVOLUTIONAL = True  # so that a convolution is timed before its cost is forecast
 PRETRAINED = True
 OPENS_HUB = True
 # The rate is that of transformers' own example of audio classification.

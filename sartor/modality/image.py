@@ -18,7 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -729,34 +729,75 @@ def likeness(one: Any, other: Any) -> float:
     They are registered by scale and place along both sides, from either; then the least counts of how the detail correlates (0.8 stands
     for ALIKE_DETAIL) and how far the colours agree. A copy that is mirrored, turned or without its colours is none.
     """
-    thumbnails = [thumbnail for thumbnail in map(_thumbnail, (one, other)) if thumbnail is not None]
-    if len(thumbnails) < 2:
+    first, second = _side(one), _side(other)
+    if first is None or second is None:
         return 0.0
     # What an image of few pixels has not, its copy need not have.
-    side = THUMBNAIL if all(thumbnail.sharp for thumbnail in thumbnails) else COARSE
-    first, second = (_Side(thumbnail.pixels) for thumbnail in thumbnails)
+    side = THUMBNAIL if first.sharp and second.sharp else COARSE
     found = _registered(first, second, side)
     return max(found, _registered(second, first, side)) if found else 0.0  # of copies, neither way round is hopeless
 
 
 class _Side:
-    """What is compared of an image. grey: by side in pixels. colour [2, COARSE / 2, COARSE / 2]: red less green, yellow less blue."""
+    """What is compared of an image, each made once: the same one is compared with many.
 
-    def __init__(self, pixels: np.ndarray) -> None:
-        grey = _grey(pixels)
+    sharp: as of its thumbnail. grey: by side in pixels. blurred [COARSE, COARSE]: grey as images are registered by. colour [2, COARSE / 2, COARSE / 2]: red less green, yellow less blue.
+    """
+
+    def __init__(self, thumbnail: _Thumbnail) -> None:
+        self.sharp = thumbnail.sharp
+        grey = _grey(thumbnail.pixels)
         self.grey = {THUMBNAIL: grey, COARSE: _halved(grey)}
-        red, green, blue = np.moveaxis(_halved(_halved(pixels)), 2, 0)
+        self.blurred = _smooth(self.grey[COARSE], 0.9)
+        red, green, blue = np.moveaxis(_halved(_halved(thumbnail.pixels)), 2, 0)
         self.colour = np.stack([red - green, (red + green) / 2 - blue])
+        self._details: dict[int, np.ndarray] = {}
+
+    def detail(self, side: int) -> np.ndarray:
+        """Detail of this many pixels of a side [side, side]."""
+        if side not in self._details:
+            self._details[side] = _between(self.grey[side], 0.7, 2.0)
+        return self._details[side]
+
+    @cached_property
+    def solver(self) -> np.ndarray:
+        """What turns the difference of another image from this one into a step of its warp [4, COARSE²]: inverse normal matrix times Jacobian."""
+        still, half = self.blurred, (COARSE - 1) / 2
+        along = ((np.arange(COARSE) - half) / half).astype(np.float32)
+        slope = np.zeros((2, COARSE, COARSE), dtype=np.float32)
+        slope[0, 1:-1] = (still[2:] - still[:-2]) * half / 2
+        slope[1, :, 1:-1] = (still[:, 2:] - still[:, :-2]) * half / 2
+        jacobian = np.stack([slope[0] * along[:, None], slope[0], slope[1] * along, slope[1]]).reshape(4, -1)
+        normal = jacobian @ jacobian.T
+        return np.asarray(np.linalg.inv(normal + (1e-3 * np.trace(normal) / 4 + 1e-6) * np.eye(4)) @ jacobian)
+
+
+MOST_SIDES = 1_024  # that are remembered, of up to 80 KB each
+_SIDES: dict[bytes, _Side | None] = {}
+
+
+def _side(value: Any) -> _Side | None:
+    """None where the value cannot be decoded."""
+    try:
+        data = value if isinstance(value, np.ndarray) else _bytes_of(value)
+    except _UnreadableError:
+        return None
+
+    def made() -> _Side | None:
+        thumbnail = _thumbnail(data)
+        return None if thumbnail is None else _Side(thumbnail)
+
+    return _remembered(_SIDES, _digest(data), MOST_SIDES, made)
 
 
 def _registered(moved: _Side, still: _Side, side: int) -> float:
     """The likeness of two images, one moved onto the other, with the detail of so many pixels of a side."""
-    warp = _warp(_smooth(moved.grey[COARSE], 0.9), _smooth(still.grey[COARSE], 0.9))
+    warp = _warp(moved.blurred, still)
     if warp is None:
         return 0.0
     down, across, inside = _warping(warp, side)
-    there, here = (_between(image.grey[side], 0.7, 2.0) for image in (moved, still))
-    detail = 1 - (1 - _correlation(down @ there @ across.T, here, inside)) * 0.2 / (1 - ALIKE_DETAIL)
+    there = down @ moved.detail(side) @ across.T
+    detail = 1 - (1 - _correlation(there, still.detail(side), inside)) * 0.2 / (1 - ALIKE_DETAIL)
     if detail <= 0:
         return 0.0
     down, across, inside = _warping(warp, COARSE // 2)
@@ -766,30 +807,22 @@ def _registered(moved: _Side, still: _Side, side: int) -> float:
     return float(min(detail, agreed))
 
 
-def _warp(moved: np.ndarray, still: np.ndarray) -> tuple[float, float, float, float] | None:
-    """(scale down, shift down, scale across, shift across), shifts in half sides, that moves one image onto another; None where it goes astray.
+def _warp(moved: np.ndarray, still: _Side) -> tuple[float, float, float, float] | None:
+    """(scale down, shift down, scale across, shift across), shifts in half sides, that moves an image [COARSE, COARSE] onto another; None where it goes astray.
 
     Least squares by the inverse compositional algorithm (Baker and Matthews 2004), brightness and contrast matched at each step.
     """
-    side = len(still)
-    half = (side - 1) / 2
-    along = ((np.arange(side) - half) / half).astype(np.float32)
-    slope = np.zeros((2, side, side), dtype=np.float32)
-    slope[0, 1:-1] = (still[2:] - still[:-2]) * half / 2
-    slope[1, :, 1:-1] = (still[:, 2:] - still[:, :-2]) * half / 2
-    jacobian = np.stack([slope[0] * along[:, None], slope[0], slope[1] * along, slope[1]]).reshape(4, -1)
-    normal = jacobian @ jacobian.T
-    solver = np.linalg.inv(normal + (1e-3 * np.trace(normal) / 4 + 1e-6) * np.eye(4)) @ jacobian
+    half = (COARSE - 1) / 2
     warp = np.array([1.0, 0.0, 1.0, 0.0])
     for _ in range(STEPS):
-        down, across, inside = _warping(warp, side)
+        down, across, inside = _warping(warp, COARSE)
         area = inside.sum()
         if area < LEAST_SHARED * inside.size or np.abs(warp - [1, 0, 1, 0]).max() > MOST_MOVED:
             return None
         there = down @ moved @ across.T
-        there, here = ((image - (image * inside).sum() / area) * inside for image in (there, still))
+        there, here = ((image - (image * inside).sum() / area) * inside for image in (there, still.blurred))
         gain = math.sqrt(float(np.square(here).sum()) / (float(np.square(there).sum()) + 1e-6))
-        step = solver @ (there * gain - here).ravel()
+        step = still.solver @ (there * gain - here).ravel()
         warp[::2] /= 1 + step[::2]
         warp[1::2] -= warp[::2] * step[1::2]
         if np.abs(step).max() * half < 0.02:
