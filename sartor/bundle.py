@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Iterable, Iterator
@@ -23,7 +24,7 @@ from sartor.errors import InputError, SartorError
 SCHEMA = 1
 MAX_JSON_BYTES = 64_000_000  # of a manifest, a report: a build's are below 1 MB
 MANIFEST = "MANIFEST.json"
-DEPLOYED = ("bundle.json", "processor/", "runtime/")  # what serving needs, and nothing else
+DEPLOYED = re.compile(r"bundle\.json|(members/\d+/)*processor/.*|runtime/.*", re.DOTALL)  # what serving needs, and nothing else; members are those of a fusion
 _UNLISTED = (".build", "events.jsonl")  # a build's own working files beside the bundle
 
 
@@ -257,7 +258,7 @@ def _files(folder: Path) -> Iterable[str]:
 
 
 def _deployed(name: str) -> bool:
-    return any(name == prefix or (prefix.endswith("/") and name.startswith(prefix)) for prefix in DEPLOYED)
+    return DEPLOYED.fullmatch(name) is not None
 
 
 def inside(folder: Path, name: str) -> Path:

@@ -33,7 +33,7 @@ Task = Annotated[str | None, typer.Option(help="What is predicted, such as class
 Budget = Annotated[str | None, typer.Option(help="Wall-clock for everything, such as 20m.")]
 Hardware = Annotated[str | None, typer.Option(help="What it will run on, such as cpu:2; this machine when left out.")]
 Prefer = Annotated[str | None, typer.Option(help="The measure to prefer among those that meet everything.")]
-BackboneName = Annotated[str | None, typer.Option("--backbone", help="auto, none, a hub id or a path.")]
+BackboneName = Annotated[str | None, typer.Option("--backbone", help="auto, none, one of ours such as convnet, a hub id or a path.")]
 Seed = Annotated[int | None, typer.Option(help="Of everything random.")]
 Confidence = Annotated[float | None, typer.Option(help="Of each bound; 0.95 when left out.")]
 Group = Annotated[str | None, typer.Option(help="A column whose equal rows belong together.")]
@@ -195,31 +195,38 @@ def label(
     as_json: Json = False,
 ) -> None:
     """Choose the unlabelled rows from which a model would learn most, the most valuable first."""
+    import numpy as np
+
     from sartor import label as labelling
     from sartor.data import audit as audits
     from sartor.data import fix as fixing
     from sartor.data import read, schema
+    from sartor.data.dataset import without_bytes
     from sartor.data.split import row_keys
     from sartor.display import Display
     from sartor.embed import embedder
+    from sartor.errors import InputError
 
     fixing.refuse_existing([out])
     needs = _needs(data, {"unlabelled": unlabelled}, {"target": target} if target else {}, None, beside=True)
     dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
-    found, _ = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
+    found, task = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
+    if task != "classify":
+        raise InputError("label.task", target=found.targets[0].name, task=task)
     labels = audits.labels_of(dataset, found.targets[0].name)
     with Display() as display:
         embed = embedder(dataset, events=display)
         wanted = labelling.wanted(dataset, row_keys(dataset), labels.codes, count, seed=seed, embed=embed)
     place = fixing.places(dataset)
+    shown = without_bytes(dataset, np.array([one.row for one in wanted], dtype=np.int64))
     rows = [
         {
             "row": int(place[one.row]),
-            **{column.name: dataset.table.column(column.name)[one.row].as_py() for column in found.inputs},
+            **{column.name: shown.column(column.name)[at].as_py() for column in found.inputs},
             "suggested": labels.names[one.suggested],
             "probability": round(one.probability, 4),
         }
-        for one in wanted
+        for at, one in enumerate(wanted)
     ]
     fixing.write_to_label(rows, out)
     if as_json:

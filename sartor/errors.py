@@ -46,7 +46,7 @@ MESSAGES: dict[str, str] = {
     "data.part-name": "There is no part of the data called {name!r}.{near} The parts are: {known}.",
     "data.part-ambiguous": "{path} holds several files that could be {part}: {found}. Name the parts: {{train: FILE, test: FILE}}.",
     "data.part-inside": "{path} was given as {part}, but it holds {found}. Give the file of that part.",
-    "data.folder": "The folder {path} holds {found}, not one table, tables named for their part (train.csv, test.csv) or texts in a folder per class. Name the file.",
+    "data.folder": "The folder {path} holds {found}, not one table, tables named for their part (train.csv, test.csv), or texts, pictures or recordings in a folder per class. Name the file.",
     "data.archive": "The archive {path} is refused: {reason}. Pack the tables anew, or give the folder or the table itself.",
     "data.media-missing": "{missing:,} of the {total:,} files that {columns} of {path} names cannot be had; the first, {example!r}, {reason}. Looked in {places}. Put the files there, or leave the column out.",
     "data.hub-missing": "The hub data set {path!r} cannot be had: {reason}. Offline, download it elsewhere and give its folder, or copy it into {cache}.",
@@ -66,10 +66,11 @@ MESSAGES: dict[str, str] = {
     "split.one-class": "All {count:,} training rows have {name!r} in column {target!r}, and a model needs two classes to tell apart. Give training rows of another class, or name another column with --target.",
     # labelling
     "label.too-few": "{count:,} different rows in {classes:,} classes have a label; at least {least:,} in two classes are needed before a model can say what it does not know. Label some at random first.",
+    "label.task": "Rows to label are chosen for classes; the target {target!r} is of the task {task}. Name another with --target.",
     "label.no-part": "There are no rows to choose from. Give those without a label with --unlabelled, or as the part 'unlabelled' of a needs.yaml.",
     "label.no-rows": "There is nothing to choose from: every row of 'unlabelled' is empty or stands among the labelled ones. Give other rows with --unlabelled.",
     # backbones, training, export
-    "backbone.not-found": "The backbone {ref!r} cannot be used: {why}. Give a local folder in the hub's format, a hub id that is in the local cache, or minilm.",
+    "backbone.not-found": "The backbone {ref!r} cannot be used: {why}. Give a local folder in the hub's format, a hub id that is in the local cache, or one of ours, such as minilm or convnet.",
     "backbone.no-safetensors": "The backbone {ref!r} has no model.safetensors. Pickled weights are never loaded; convert them to safetensors first.",
     "backbone.broken": "The backbone {ref!r} cannot be used: {file} {why}. Fetch it again, or give another.",
     "backbone.own-code": "The backbone {ref!r} brings code of its own ({key} in {file}), which is never run; without it the weights may mean something else. Choose a checkpoint of a supported family: {known}.",
@@ -78,7 +79,7 @@ MESSAGES: dict[str, str] = {
     "backbone.inputs": "The backbone {ref!r} takes none of these inputs ({kinds}). Leave --backbone out, or name one that does.",
     "backbone.weights-changed": "The weights of the backbone {ref!r} have sha256 {found}, but {expected} was expected. Fetch them again.",
     "train.diverged": "The loss diverges: {loss} in epoch {epoch}, batch {batch}, far above where it began. Lower the learning rate, or look for broken rows.",
-    "train.out-of-memory": "One row of a batch of {rows} does not fit the memory ({said}). Shorten the texts, or name a smaller backbone.",
+    "train.out-of-memory": "One row of a batch of {rows} does not fit the memory ({said}). Give shorter or smaller inputs, or name a smaller backbone.",
     "train.no-room": "Training would not fit the disk: its checkpoints and weights take {needed} MB, and {free} MB are free at {path}. Free some, or put the "
     "cache elsewhere with --cache.",
     "train.not-finite": "The loss is {loss} in epoch {epoch}, batch {batch}; no step was taken with it. Lower the learning rate, or look for broken rows.",

@@ -9,7 +9,7 @@ import random
 import pytest
 
 from sartor import bundle as bundles
-from sartor import line, needs, predict
+from sartor import export, line, needs, predict
 from sartor.errors import RowError
 
 WORDS = {"yes": ["sturdy", "lovely", "bright"], "no": ["broken", "dull", "late"]}
@@ -79,6 +79,15 @@ def test_any_input_may_be_missing_but_not_all(built):
     for nothing in ({"title": " "}, {"title": "", "price": None}):
         with pytest.raises(RowError, match="Give at least 'title', or 'price'"):
             predictor.prepare(nothing)
+
+
+def test_what_is_deployed_answers_alone(built, tmp_path):
+    export.deploy(built, tmp_path / "alone")
+    rows = [{"title": "7 lamp broken", "price": 10.0, "colour": "blue"}, {"title": "7 lamp broken"}]
+    assert predict.load(tmp_path / "alone").predict(rows) == predict.load(built).predict(rows)
+    size = next(one for one in json.loads((built / "report.json").read_text())["values"] if one["measure"] == "size")
+    files = (path for path in (tmp_path / "alone").rglob("*") if path.is_file() and path.name != "MANIFEST.json")
+    assert size["measured"] == pytest.approx(sum(path.stat().st_size for path in files) / 1e6)
 
 
 def test_a_row_beside_another_is_answered_as_alone(built):

@@ -116,6 +116,31 @@ def test_the_command_writes_a_file_for_a_person_and_writes_over_none(tmp_path, p
     assert again.exception.code == "export.exists"
 
 
+def test_pictures_are_told_by_their_files(tmp_path):
+    hostile = pytest.importorskip("hostile")
+    folder = hostile.pictures(tmp_path / "rows", 90)
+    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.png"))
+    labelled = [[name, name.split("/")[0]] for name in files[::3] + files[1::3]]
+    write(folder / "train.csv", labelled, ["picture", "way"])
+    write(folder / "rest.csv", [[name] for name in files[2::3]], ["picture"])
+    out = tmp_path / "next.csv"
+    words = ["label", str(folder / "train.csv"), "--unlabelled", str(folder / "rest.csv"), "-n", "3", "--out", str(out)]
+    done = CliRunner().invoke(app, [*words, "--target", "way"])
+    assert done.exit_code == 0, (done.output, done.exception)
+    with out.open(encoding="utf-8-sig", newline="") as file:
+        told = list(csv.DictReader(file))
+    assert {row["picture"] for row in told} <= set(files[2::3])
+    assert len(told) == 3
+
+
+def test_rows_are_chosen_for_classes_alone(tmp_path, parts):
+    rng = np.random.default_rng(3)
+    rows = [[sentence(rng, "late"), f"{rng.normal():.4f}"] for _ in range(60)]
+    numbers = write(tmp_path / "numbers.csv", rows, ["text", "days"])
+    words = ["label", numbers, "--unlabelled", parts["unlabelled"], "--target", "days", "--out", str(tmp_path / "n.csv")]
+    assert CliRunner().invoke(app, words).exception.code == "label.task"
+
+
 def test_few_labels_beside_many_rows_and_a_needs_yaml(tmp_path, parts, monkeypatch):
     monkeypatch.setattr("sartor.embed.embedder", lambda dataset, **_: None)
     rng = np.random.default_rng(2)
