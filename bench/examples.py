@@ -33,7 +33,11 @@ BUILT = {
     "exit": lambda v: v["exit"],
     "needs": lambda v: "; ".join(f"`{need['need']}` {need['verdict']}" for need in v["needs"]),
     "measured (bounds)": lambda v: "; ".join(
-        f"{need['measured']:.4g} ({need['low']:.4g} to {need['high']:.4g})" for need in v["needs"]
+        "not measured"
+        if need["measured"] is None
+        else f"{need['measured']:.4g} "
+        + ("(no bound)" if need["low"] is None else f"({need['low']:.4g} to {need['high']:.4g})")
+        for need in v["needs"]
     ),
     "time, at most 3 min": lambda v: clock(v["seconds"]),
 }

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 
 from bench import record
+from bench.quality import data_of
 from bench.record import Book, Row
 from sartor.display import clock
 
@@ -34,12 +35,12 @@ COLUMNS = {
     "asked": lambda v: v["asked"],
     "exit": lambda v: f"{v['exit']}" + ("" if v["wanted_exit"] is None else f" (wanted {v['wanted_exit']})"),
     "measured (bounds)": lambda v: f"{v['measure']} {v['measured']:.3f} ({_bounds(v)}; n {v['test_rows']:,})",
-    "p95 ms (bound)": lambda v: f"{v['p95_ms']:.2f} (≤ {v['p95_ms_high']:.2f})",
+    "p95 ms (bound)": lambda v: f"{v['p95_ms']:.2f} ({_at_most(v['p95_ms_high'])})",
     "MB": lambda v: f"{v['size_mb']:.2f}",
     "chosen": lambda v: v["chosen"],
     "time": lambda v: clock(v["seconds"]),
     "instead": lambda v: f"{v['peer']['name']}: {v['peer']['measured']:.3f} in {clock(v['peer']['seconds'])}",
-    "difference in points (95 %)": lambda v: "{points:+.1f} ({low:+.1f} to {high:+.1f})".format(**v["difference"]),
+    "difference in points (95 %)": lambda v: _difference(v["difference"]),
 }
 
 
@@ -366,7 +367,7 @@ def main() -> None:
     given = parser.parse_args()
     short = given.budget != "20m"
     book = record.book("modalities", __file__, *record.SERVER, columns=COLUMNS, short=short)
-    out = record.OUT / "modalities"
+    out = record.OUT / (f"modalities-{given.budget}" if short else "modalities")
     os.environ["SARTOR_STATE"] = str(out / f"state-{book.code[:12]}")  # not the user's own looks
     for case in CASES:
         if not given.only or case.name.startswith(tuple(given.only)):
@@ -379,6 +380,9 @@ def build(case: Case, data: Path, out: Path, budget: str, book: Book) -> Row:
     """One data set: what was asked for, and the peer on the same rows."""
     slug = re.sub(r"[^\w]+", "-", case.name).strip("-")
     source, bundle = out / "data" / slug, out / f"{slug}-{book.code[:12]}"
+    for old in out.glob(f"{slug}-*"):  # what an older code built is not to be mistaken for this one's
+        if re.fullmatch(rf"{slug}-[0-9a-f]{{12}}", old.name) and old != bundle:
+            shutil.rmtree(old)
     source.mkdir(parents=True, exist_ok=True)
     command = [
         sys.executable,
@@ -432,7 +436,7 @@ def compared(case: Case, bundle: Path, measure: str) -> Row:
     from sartor.predict import Predictor
     from sartor.report import Key
 
-    dataset, splits = store.load(next(path.parent for path in (bundle / ".build" / "data").glob("*/dataset.json")))
+    dataset, splits = store.load(data_of(bundle))
     opened = bundles.load(bundle)
     head = opened.meta["heads"][0]
     task = leaves.load("task", head["task"])
@@ -456,9 +460,24 @@ def compared(case: Case, bundle: Path, measure: str) -> Row:
     alone = measuring.value_of(Key(measure), theirs, test.labels, head, levels=[0.975])
     value = measuring.value_of(Key(measure, against="peer"), ours, test.labels, head, levels=[0.975], reference=theirs)
     return {
-        "peer": {"name": name, "measured": alone.measured, "seconds": seconds},
-        "difference": {"points": value.measured, "low": value.low, "high": value.high, "method": value.method},
+        "peer": {"name": name, "measured": alone.measured, "seconds": seconds, "train_rows": len(learning)},
+        "difference": {
+            "points": value.measured,
+            "low": value.low,
+            "high": value.high,
+            "method": value.method,
+            "rows_as_independent": splits.group is not None,
+        },
     }
+
+
+def _difference(told: Row) -> str:
+    bounds = "no bounds" if told["low"] is None else f"{told['low']:+.1f} to {told['high']:+.1f}"
+    return f"{told['points']:+.1f} ({bounds}{', rows of a group as if independent' if told['rows_as_independent'] else ''})"
+
+
+def _at_most(high: float | None) -> str:
+    return "no bound" if high is None else f"≤ {high:.2f}"
 
 
 def _bounds(v: Row) -> str:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from bench import record
+from bench.quality import data_of
 from bench.record import Row
 from bench.serve import ask, difference, started
 from sartor import bundle as bundles
@@ -46,7 +47,8 @@ def main() -> None:
     book = record.book("parity", __file__, *record.SERVER, columns=COLUMNS, short=False)
     for bundle in given.bundles or built:
         name = bundle.resolve().name.rsplit("-", 1)[0]
-        row = book.once(name, 0, lambda b=bundle, n=name: parity(b, n))  # type: ignore[misc]
+        case = f"{name} {bundles.load(bundle).digest[:12]}"
+        row = book.once(case, 0, lambda b=bundle, n=name: parity(b, n))  # type: ignore[misc]
         print(json.dumps(row["values"], ensure_ascii=False), flush=True)
     print(book.publish())
 
@@ -84,7 +86,7 @@ def served(bundle: Path, bodies: list[bytes]) -> list[dict[str, Any]]:
 
 def rows_of(path: Path, head: dict[str, Any], most: int) -> list[dict[str, Any]]:
     """Test rows, spread over all of them."""
-    dataset, splits = store.load(next(file.parent for file in (path / ".build" / "data").glob("*/dataset.json")))
+    dataset, splits = store.load(data_of(path))
     found = leaves.load("task", head["task"]).examples(dataset, splits.test, head["target"])
     places = np.unique(np.linspace(0, len(found) - 1, min(most, len(found))).astype(int))
     return [found.inputs[int(place)] for place in places]

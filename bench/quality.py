@@ -168,6 +168,13 @@ def quality(case: Case, data: Path, builder: Builder) -> Row:
     }
 
 
+def data_of(bundle: Path) -> Path:
+    """Where a build keeps its rows and their split, all of them: beside it may stand the beginnings that it grew from, named for how many rows they train on."""
+    found = [path.parent for path in (bundle / ".build" / "data").glob("*/dataset.json") if "-" not in path.parent.name]
+    assert len(found) == 1, found
+    return found[0]
+
+
 def peer(out: Path) -> Row:
     """What a user would pick instead: TF-IDF of words and character n-grams with a linear SVM, all rows that are not test rows.
 
@@ -181,8 +188,7 @@ def peer(out: Path) -> Row:
     from sartor import leaves
     from sartor.data import store
 
-    folder = next(path.parent for path in (out / ".build" / "data").glob("*/dataset.json"))
-    dataset, splits = store.load(folder)
+    dataset, splits = store.load(data_of(out))
     target = dataset.schema.targets[0].name
     task = leaves.load("task", "classify")
 

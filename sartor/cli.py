@@ -33,7 +33,9 @@ Task = Annotated[str | None, typer.Option(help="What is predicted, such as class
 Budget = Annotated[str | None, typer.Option(help="Wall-clock for everything, such as 20m.")]
 Hardware = Annotated[str | None, typer.Option(help="What it will run on, such as cpu:2; this machine when left out.")]
 Prefer = Annotated[str | None, typer.Option(help="The measure to prefer among those that meet everything.")]
-BackboneName = Annotated[str | None, typer.Option("--backbone", help="auto, none, one of ours such as convnet, a hub id or a path.")]
+BackboneName = Annotated[
+    str | None, typer.Option("--backbone", help="auto, none, one of ours such as convnet, a hub id or a path.")
+]
 Seed = Annotated[int | None, typer.Option(help="Of everything random.")]
 Confidence = Annotated[float | None, typer.Option(help="Of each bound; 0.95 when left out.")]
 Group = Annotated[str | None, typer.Option(help="A column whose equal rows belong together.")]

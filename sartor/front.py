@@ -562,7 +562,9 @@ def _fusions(needs: Needs, profile: Profile, task: str) -> list[tuple[str, list[
         found = _bodies(needs, own, task)
         if needs.backbone in ("auto", "none"):
             return found
-        fits = needs.backbone in [body.name for body in found] and not (name == "cells" and found[-1].module.PRETRAINED)
+        fits = needs.backbone in [body.name for body in found] and not (
+            name == "cells" and getattr(found[-1].module, "PRETRAINED", False)
+        )
         return found if fits else _bodies(replace(needs, backbone="auto"), own, task)
 
     choices = [(tuple(columns), bodies_of(name, columns)) for name, columns in groups.items()]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -335,7 +335,7 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
             "notes": notes,
             "calibrated": candidate.calibrated,
             "abstains": candidate.abstains,
-            "flips": _flips(prefixes, answers, ground, needs, run),
+            "flips": _flips(prefixes, answers, ground, needs, run, settled=candidate.settled),
         }
 
     with run.stage(candidate.plan.name, candidate=candidate.id):
@@ -577,14 +577,21 @@ def _made_of(ground: Ground, needs: Needs) -> dict[str, Any]:
 
 
 def _flips(
-    prefixes: list[Path], answers: list[dict[str, Any]], ground: Ground, needs: Needs, run: Run
+    prefixes: list[Path],
+    answers: list[dict[str, Any]],
+    ground: Ground,
+    needs: Needs,
+    run: Run,
+    *,
+    settled: Mapping[str, Any],
 ) -> dict[str, Any] | None:
-    """How many validation answers an eight-bit bundle changes against the float graph that it was made from."""
+    """How many validation answers an eight-bit bundle changes against the float graph that it was made from, with the thresholds that it has itself."""
     if bundles.load(prefixes[-1], check=False).meta["runtime"].get("precision") != "int8":
         return None
     if not bundles.whole(prefixes[-2]):
         return None  # the cache lost the parent; nothing hangs on this figure
-    parent = Predictor(bundles.load(prefixes[-2], check=False), threads=needs.threads)
+    heads = {name: value for name, value in settled.items() if name != "abstain_below"}
+    parent = Predictor(bundles.load(prefixes[-2], check=False), threads=needs.threads, heads=heads)
     before = measuring.answer(parent, ground.examples("valid"), events=run.events)
     same = leaves.load("task", ground.task).same
     both = [pair for pair in zip(answers, before, strict=True) if "abstained" not in pair[0]]

@@ -424,7 +424,7 @@ def quality(
     if seen.any():
         note = f"{int(seen.sum()):,} of {len(examples):,} test rows also stand in the training rows"
         why = f"Judged without them: {note}." if len(fresh) else f"All {note}: nothing is left to judge on."
-        told = [replace(value, note=why) for value in told]
+        told = [replace(value, note=" ".join(filter(None, (why, value.note)))) for value in told]
         told += beside(LEAKED, everything, f"{note}; they are counted here.")
     sound = fresh if doubted is None else fresh[~doubted[fresh]]
     if 0 < len(sound) < len(fresh):

@@ -26,6 +26,7 @@ MAX_SCALAR = 10_000  # characters of one value of a file
 MAX_DEPTH = 20
 MAX_NEED = 500  # characters
 MAX_BUDGET_S = 366 * 86_400.0
+LEAST_CONFIDENCE = 0.6  # a bound at 0.5 is none: it is broken every other time
 ALPHA = 0.05
 
 # measure: (unit of its limit, better, takes a concurrency)
@@ -620,8 +621,10 @@ def _seed(value: Any) -> int:
 
 
 def _confidence(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0.5 <= value < 1:
-        raise InputError("needs.value", key="confidence", expected="a number from 0.5 to below 1", found=value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not LEAST_CONFIDENCE <= value < 1:
+        raise InputError(
+            "needs.value", key="confidence", expected=f"a number from {LEAST_CONFIDENCE} to below 1", found=value
+        )
     return float(value)
 
 

@@ -119,6 +119,10 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
                     self.register_buffer(f"order_{place}", torch.tensor(_order(places, self.width)), persistent=False)
 
         def forward(self, present: torch.Tensor, **arrays: torch.Tensor) -> torch.Tensor:
+            return self.weighed(self.told(**arrays), present)
+
+        def told(self, **arrays: torch.Tensor) -> torch.Tensor:
+            """What each member says [B, members, outputs], whether its inputs are there or not."""
             told = []
             for place, member in enumerate(self.members):
                 mine = {
@@ -127,12 +131,16 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
                     if name.startswith(_name(place, ""))
                 }
                 told.append(self._fitted(place, next(iter(member(**mine).values())).float()))
+            return torch.stack(told, 1)
+
+        def weighed(self, told: torch.Tensor, present: torch.Tensor) -> torch.Tensor:
+            """What members say [B, members, outputs], of those that are present [B, members], as one [B, outputs]."""
             every = self.weights.clamp(min=LEAST_WEIGHT)
             weights = every * present  # [B, members]
             weights = weights / weights.sum(1, keepdim=True).clamp(min=LEAST_WEIGHT)  # 0 where nothing is there
             if meta["logs"]:
                 weights = weights * every.sum()
-            return (torch.stack(told, 1) * weights.unsqueeze(-1)).sum(1)
+            return (told * weights.unsqueeze(-1)).sum(1)
 
         def _fitted(self, place: int, told: torch.Tensor) -> torch.Tensor:
             """What a member tells [B, its outputs] in the units or classes of the whole [B, outputs]."""

@@ -68,11 +68,11 @@ def audit(
         found += _unseen_classes(dataset, labels, usable, learning)
         found += _spellings(labels, usable)
         found += _label_in_text(dataset, labels, learning, rng)
+        found += _telling_names(dataset, labels, usable)
         if any(speaks_for_itself(column.kind) for column in dataset.schema.inputs):
             # Of a table's rows that look alike some turn out one way and some the other, and no label is wrong.
             found += _wrong_labels(dataset, keys, labels, usable, learning, seed, embed)
     found += _telling_columns(dataset, labels, learning)
-    found += _telling_names(dataset, labels, usable)
     rows = np.flatnonzero(learning)
     if len(rows):
         found += leaves.load("task", task).audit(labels.of(rows), rows.tolist())

@@ -226,7 +226,7 @@ def error_rate(given: np.ndarray, probabilities: np.ndarray) -> tuple[float, flo
     while True:
         surer = _sure(probabilities, share / 2)
         rest = sure & ~surer
-        if surer.sum() < LEAST_SURE:
+        if surer.sum() < LEAST_SURE or not rest.any():  # of small classes one row is taken however small the share
             break
         all_of_them = float(contradicted[sure].mean())
         apart = float(contradicted[rest].mean() - contradicted[surer].mean())

@@ -57,9 +57,7 @@ ADVICE = {  # what to do with a file that is known but not read
     ".7z": "Extract it and give the folder, or pack it as .zip.",
     ".rar": "Extract it and give the folder, or pack it as .zip.",
 }
-READABLE = (
-    ".csv, .tsv, .json, .jsonl, .parquet, .txt (text<TAB>label), a folder of tables, texts, pictures or recordings, a .zip of a folder, or the id of a hub data set"
-)
+READABLE = ".csv, .tsv, .json, .jsonl, .parquet, .txt (text<TAB>label), a folder of tables, texts, pictures or recordings, a .zip of a folder, or the id of a hub data set"
 OUTSIDE, MISSING = "lies outside of the folder that it is looked for in", "is not there"
 LINK, LINKED_FOLDER = "is a link out of the folder", "is a link to a folder, which is not followed"
 # What libraries raise of a file that is cut off or damaged, beside OSError.

@@ -73,19 +73,24 @@ def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, An
     processor = fusion.processor(ctx.folder, meta)
     truth: list[Any] = []
 
+    told: list[
+        Any
+    ] = []  # of each batch what the members say [B, members, outputs], and which are present: weights alone are what is searched
+
     def outputs_of(weights: np.ndarray) -> np.ndarray:
         body.weights.data = torch.from_numpy(weights.astype(np.float32))
         with torch.inference_mode():
-            return np.concatenate([body(**batch).numpy() for batch in batches])
+            return np.concatenate([body.weighed(*said).numpy() for said in told])
 
-    batches = []
     there = _known(task, valid.targets[target], spec)
     for begin in range(0, len(there), BATCH):
         read = {int(i): row for i in there[begin : begin + BATCH] if (row := _read(valid.inputs[int(i)], ctx.inputs))}
         truth += [valid.targets[target][i] for i in read]
         if read:
-            batch = processor(list(read.values()))
-            batches.append({name: torch.from_numpy(array) for name, array in batch.items()})
+            batch = {name: torch.from_numpy(array) for name, array in processor(list(read.values())).items()}
+            present = batch.pop("present")
+            with torch.inference_mode():
+                told.append((body.told(**batch), present))
         ctx.progress("weigh", done=min(begin + BATCH, len(there)), total=len(there), unit="rows")
     loss = "log_loss" if "log_loss" in task.METRICS else task.PRIMARY
 
@@ -95,7 +100,7 @@ def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, An
         return float(metric.finish(stats.sum(0)))
 
     logs = np.full(len(made), -np.log(len(made)))
-    if batches:  # else all weigh the same
+    if told:  # else all weigh the same
         options = {"xatol": 0.05, "fatol": 1e-4, "maxfev": 40 * len(made)}
         logs = minimize(cost, logs, method="Nelder-Mead", options=options).x
     weights = np.exp(logs)

@@ -139,6 +139,16 @@ def test_what_a_weak_model_gets_wrong_is_no_wrong_label(strength, flipped):
         assert low - 0.02 < flipped < high + 0.02
 
 
+def test_many_small_classes_have_a_rate_too():
+    classes, rows = 150, 6
+    given = np.repeat(np.arange(classes), rows)
+    probabilities = np.full((len(given), classes), 0.05 / (classes - 1))
+    probabilities[np.arange(len(given)), given] = 0.95
+    rate, low, high = doubt.error_rate(given, probabilities)
+    assert (rate, low) == (0.0, 0.0)
+    assert 0 < high < 0.05
+
+
 def test_with_even_errors_the_ranking_is_that_of_the_given_labels_probability():
     rng = np.random.default_rng(2)
     probabilities = rng.dirichlet(np.ones(5), 50)

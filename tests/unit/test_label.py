@@ -137,7 +137,16 @@ def test_rows_are_chosen_for_classes_alone(tmp_path, parts):
     rng = np.random.default_rng(3)
     rows = [[sentence(rng, "late"), f"{rng.normal():.4f}"] for _ in range(60)]
     numbers = write(tmp_path / "numbers.csv", rows, ["text", "days"])
-    words = ["label", numbers, "--unlabelled", parts["unlabelled"], "--target", "days", "--out", str(tmp_path / "n.csv")]
+    words = [
+        "label",
+        numbers,
+        "--unlabelled",
+        parts["unlabelled"],
+        "--target",
+        "days",
+        "--out",
+        str(tmp_path / "n.csv"),
+    ]
     assert CliRunner().invoke(app, words).exception.code == "label.task"
 
 
