@@ -108,7 +108,7 @@ class Row(NamedTuple):
 
 
 def sniff(file: File, *, header: Sequence[str] | None = None) -> Dialect:
-    """Finds out how a file is to be read. `header`: that of a file already read, which this one may repeat.
+    """Finds out how a file is to be read. `header`: that of a file already read, which this one may repeat, or some of it.
 
     Raises: InputError `data.empty`, `data.binary`, `data.encoding`, `data.duplicate-column`, `data.header-width`.
     """
@@ -128,7 +128,7 @@ def sniff(file: File, *, header: Sequence[str] | None = None) -> Dialect:
             raise InputError("data.header-width", path=file.name, names=len(names), cells=dialect.width)
         return dialect
     body = [row.cells for row in sample[1:]]
-    if names != tuple(header or ()) and not is_header(names, body):
+    if not set(names) <= set(header or ()) and not is_header(names, body):
         return dialect
     named = tuple(name or f"column_{i + 1}" for i, name in enumerate(names))
     twice = [name for name, count in Counter(named).items() if count > 1]
@@ -225,7 +225,7 @@ def is_header(names: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
 
     Never, when more than one cell is empty, or one is a number, long (over 40 characters or 5 words), ends a sentence,
     or is a value that its column repeats. Otherwise when a column gives it away: it is all numbers
-    while the first cell is not; or its values keep repeating, each of them, and the first cell is none of them; or
+    while the first cell is not, or all names of files; or its values keep repeating, each of them, and the first cell is none of them; or
     half of the names are ones that people give to columns. Without further rows only such names count.
     """
     filled = [name for name in names if name]
@@ -240,11 +240,16 @@ def is_header(names: Sequence[str], body: Sequence[Sequence[str]]) -> bool:
             continue
         if sum(map(_numeric, values)) >= 0.95 * len(values):
             return True
+        if not _FILE_NAME.search(name) and sum(map(bool, map(_FILE_NAME.search, values))) >= 0.95 * len(values):
+            return True
         counts = Counter(values)
         # One value that is there once is all that the first row would be; if others are too, nothing is proven.
         if len(counts) <= len(values) / 2 and min(counts.values()) > 1:
             return True
     return 2 * known >= len(filled)
+
+
+_FILE_NAME = re.compile(r"[^.\s]\.[A-Za-z][A-Za-z0-9]{1,4}$")
 
 
 def _bare(cell: str) -> str:

@@ -85,7 +85,9 @@ def test_what_is_deployed_answers_alone(built, tmp_path):
     export.deploy(built, tmp_path / "alone")
     rows = [{"title": "7 lamp broken", "price": 10.0, "colour": "blue"}, {"title": "7 lamp broken"}]
     assert predict.load(tmp_path / "alone").predict(rows) == predict.load(built).predict(rows)
-    size = next(one for one in json.loads((built / "report.json").read_text())["values"] if one["measure"] == "size")
+    size = next(
+        one for one in json.loads((built / "report.json").read_text())["values"] if one["key"]["measure"] == "size"
+    )
     files = (path for path in (tmp_path / "alone").rglob("*") if path.is_file() and path.name != "MANIFEST.json")
     assert size["measured"] == pytest.approx(sum(path.stat().st_size for path in files) / 1e6)
 
