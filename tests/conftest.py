@@ -29,6 +29,7 @@ def fewer_servers():
     """Builds inside the tests' own process measure three servers instead of twelve, and for less long; those that run the command measure as users do."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measure, "FULL", replace(measure.FULL, servers=3, requests=60))
+        patch.setattr(measure, "PAUSE_S", 0.0)
         yield
 
 

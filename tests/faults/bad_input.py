@@ -621,7 +621,7 @@ KINDS: dict[str, list[Kind]] = {
         Kind("a budget below nothing", of_build("--budget", "-5m"), ("'-5m' is no length of time",)),
         Kind("a budget of 100 years", of_build("--budget", "876000h"), ("at most 366 days", "876000h")),
         Kind("a GPU as hardware", of_build("--hardware", "gpu"), ("hardware takes cpu:N", "'gpu'")),
-        Kind("a confidence above 1", of_build("--confidence", "1.5"), ("confidence takes a number from 0.5 to below 1", "1.5")),
+        Kind("a confidence above 1", of_build("--confidence", "1.5"), ("confidence takes a number from 0.6 to below 1", "1.5")),
         Kind("a seed of letters", of_build("--seed", "x"), ("--seed", "valid integer")),
         Kind("a seed below 0", of_build("--seed", "-3"), ("seed takes a whole number from 0", "-3")),
         Kind("a seed that is too large", of_build("--seed", "99999999999"), ("seed takes a whole number from 0", "99999999999")),
