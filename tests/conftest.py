@@ -10,6 +10,7 @@ import shutil
 import tempfile
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from sartor import measure
@@ -50,6 +51,20 @@ def opinions(rows: int, seed: int) -> list[tuple[str, str]]:
         label = good if rng.random() > 0.05 else not good
         made.append((text, "positive" if label else "negative"))
     return made
+
+
+def wedges(count, seed, *, pointing, side):
+    """Wedges that are wide on one side, [count] of [3, side, side] uint8, and their classes [count]: that side where they are pointing, else how bright they are."""
+    rng = np.random.default_rng(seed)
+    codes, made = rng.integers(2, size=count), []
+    for code in codes:
+        left = bool(code) if pointing else rng.random() < 0.5
+        pixels = rng.integers(0, 60, size=(side, side, 3))
+        for x in range(side):
+            half = 1 + (side - x if left else x) // 3
+            pixels[side // 2 - half : side // 2 + half, x] += 60 if pointing or code else 150
+        made.append(np.clip(pixels, 0, 255).astype(np.uint8).transpose(2, 0, 1))
+    return made, codes.astype(np.int64)
 
 
 def stored(csv_file, folder):

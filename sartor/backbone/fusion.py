@@ -42,7 +42,7 @@ def processor(folder: Path, meta: Mapping[str, Any]) -> FusionProcessor:
                 leaves.load("backbone", member["backbone"]["leaf"]).processor(
                     folder / FOLDER / str(place), member["backbone"]
                 ),
-                member.get("sufficient") or [[name] for name in member["inputs"]],  # bundles may not say so
+                member["sufficient"],
                 member["filler"],
             )
             for place, member in enumerate(meta["members"])
@@ -115,7 +115,7 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
             )
             self.weights = nn.Parameter(torch.ones(len(self.members)), requires_grad=False)
             for place, member in enumerate(meta["members"]):
-                if (places := member.get("fits", {}).get("places")) is not None:
+                if (places := member["fits"].get("places")) is not None:
                     self.register_buffer(f"order_{place}", torch.tensor(_order(places, self.width)), persistent=False)
 
         def forward(self, present: torch.Tensor, **arrays: torch.Tensor) -> torch.Tensor:
@@ -144,7 +144,7 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
 
         def _fitted(self, place: int, told: torch.Tensor) -> torch.Tensor:
             """What a member tells [B, its outputs] in the units or classes of the whole [B, outputs]."""
-            fits = meta["members"][place].get("fits", {})
+            fits = meta["members"][place]["fits"]
             if meta["logs"]:
                 told = told.log_softmax(-1)
             if "places" in fits:

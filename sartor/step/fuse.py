@@ -73,9 +73,8 @@ def run(bundle: Any, ctx: Any, *, members: list[dict[str, Any]]) -> dict[str, An
     processor = fusion.processor(ctx.folder, meta)
     truth: list[Any] = []
 
-    told: list[
-        Any
-    ] = []  # of each batch what the members say [B, members, outputs], and which are present: weights alone are what is searched
+    # Of each batch what the members say [B, members, outputs], and which are present: weights alone are what is searched.
+    told: list[Any] = []
 
     def outputs_of(weights: np.ndarray) -> np.ndarray:
         body.weights.data = torch.from_numpy(weights.astype(np.float32))

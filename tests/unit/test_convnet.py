@@ -6,6 +6,7 @@ import io
 
 import numpy as np
 import pytest
+from conftest import wedges
 
 from sartor.backbone import convnet
 
@@ -77,23 +78,9 @@ def test_what_is_changed_at_random_stays_a_picture_of_the_same(started):
     assert sum(np.array_equal(one, two) for one, two in zip(made, plain, strict=True)) < 3
 
 
-def arrows(count: int, seed: int, *, pointing: bool) -> tuple[list[np.ndarray], np.ndarray]:
-    """Wedges that are wide on one side. pointing: the side is the class; otherwise it is drawn, and how bright it is is the class."""
-    rng = np.random.default_rng(seed)
-    codes, made = rng.integers(2, size=count), []
-    for code in codes:
-        left = bool(code) if pointing else rng.random() < 0.5
-        pixels = rng.integers(0, 60, size=(24, 24, 3))
-        for x in range(24):
-            half = 1 + (24 - x if left else x) // 3
-            pixels[12 - half : 12 + half, x] += 60 if pointing or code else 150
-        made.append(np.clip(pixels, 0, 255).astype(np.uint8).transpose(2, 0, 1))
-    return made, codes.astype(np.int64)
-
-
 @pytest.mark.parametrize("pointing", [True, False])
 def test_pictures_are_mirrored_only_where_labels_survive_it(pointing):
-    encoded, codes = arrows(300, 0, pointing=pointing)
+    encoded, codes = wedges(300, 0, pointing=pointing, side=24)
     assert convnet.survived(encoded, codes) == {"mirrored": not pointing}
 
 
@@ -101,7 +88,7 @@ def test_pictures_are_mirrored_only_where_labels_survive_it(pointing):
 def test_whether_they_may_be_mirrored_is_judged_by_all_classes_in_whatever_order_they_come(order, monkeypatch):
     """As rows of a folder for each class come, of which the first is longer than what is judged."""
     monkeypatch.setattr(convnet, "MOST_JUDGED", 120)
-    encoded, codes = arrows(300, 0, pointing=True)
+    encoded, codes = wedges(300, 0, pointing=True, side=24)
     by_class = np.argsort(codes, kind="stable")
     if order == "in turn":
         one, other = np.flatnonzero(codes == 0), np.flatnonzero(codes == 1)
@@ -110,7 +97,7 @@ def test_whether_they_may_be_mirrored_is_judged_by_all_classes_in_whatever_order
 
 
 def test_of_one_class_alone_nothing_can_be_judged():
-    encoded, codes = arrows(120, 0, pointing=False)
+    encoded, codes = wedges(120, 0, pointing=False, side=24)
     assert convnet.survived(encoded, np.zeros_like(codes)) == {"mirrored": False}
     assert convnet.survived(encoded, np.full_like(codes, -1)) == {"mirrored": False}
 

@@ -23,6 +23,23 @@ def problem(seed=0):
     return torch.from_numpy(x), torch.from_numpy(y)
 
 
+def scheduled(**changes):
+    """A short schedule, but for these changes."""
+    usual = {
+        "epochs": 4,
+        "batch_rows": 16,
+        "batch_units": 10_000,
+        "learning_rate": 0.02,
+        "head_learning_rate": 0.02,
+        "weight_decay": 0.01,
+        "warmup_share": 0.1,
+        "clip_norm": 1.0,
+        "patience": 1,
+        "bf16": False,
+    }
+    return loop.Schedule(**usual | changes)
+
+
 def run(
     folder,
     *,
@@ -62,18 +79,7 @@ def run(
     def validate():
         return {"valid": float((model(x).argmax(1) == y).float().mean())}
 
-    schedule = loop.Schedule(
-        epochs=4,
-        batch_rows=16,
-        batch_units=10_000,
-        learning_rate=rate,
-        head_learning_rate=rate,
-        weight_decay=0.01,
-        warmup_share=0.1,
-        clip_norm=1.0,
-        patience=9,
-        bf16=False,
-    )
+    schedule = scheduled(learning_rate=rate, head_learning_rate=rate, patience=9)
     outcome = loop.train(
         model,
         objective,
@@ -145,18 +151,7 @@ def scored(folder, scores, *, stop_in=None):
         stop.asked = len(scores) - len(left) + 1 == stop_in
         return {"valid": left.pop(0)}
 
-    schedule = loop.Schedule(
-        epochs=4,
-        batch_rows=64,
-        batch_units=10_000,
-        learning_rate=0.02,
-        head_learning_rate=0.02,
-        weight_decay=0.01,
-        warmup_share=0.1,
-        clip_norm=1.0,
-        patience=1,
-        bf16=False,
-    )
+    schedule = scheduled(batch_rows=64)
     outcome = loop.train(
         model,
         lambda positions: torch.nn.functional.cross_entropy(model(x[positions]), y[positions]),
@@ -308,18 +303,7 @@ def test_a_try_that_did_not_fit_leaves_running_means_as_they_were(tmp_path):
                 raise MemoryError
             return torch.nn.functional.cross_entropy(model(x[positions]), y[positions])
 
-        schedule = loop.Schedule(
-            epochs=1,
-            batch_rows=16,
-            batch_units=16,
-            learning_rate=0.02,
-            head_learning_rate=0.02,
-            weight_decay=0.01,
-            warmup_share=0.1,
-            clip_norm=1.0,
-            patience=1,
-            bf16=False,
-        )
+        schedule = scheduled(epochs=1, batch_units=16)
         options = {"checkpoints": tmp_path / folder, "seed": 0, "validate": lambda: {"valid": 0.0}, "pieces": pieces}
         loop.train(model, objective, np.ones(16, dtype=int), schedule=schedule, events=heard.append, **options)
         return model

@@ -151,14 +151,20 @@ def test_a_body_learns_a_table_and_knows_what_to_do_with_empty_and_unseen_cells(
     assert np.isfinite(strange).all()
 
 
-def test_the_tensors_of_trees_answer_as_the_trees_do(tmp_path, monkeypatch):
-    torch = pytest.importorskip("torch")
-    pytest.importorskip("sklearn")
-    grown = []
+@pytest.fixture
+def grown(monkeypatch):
+    """(scikit-learn's model, the scale of its outputs) of every fit from here on."""
+    kept = []
     made = trees._module
     monkeypatch.setattr(
-        trees, "_module", lambda folder, model, scale: grown.append((model, scale)) or made(folder, model, scale)
+        trees, "_module", lambda folder, model, scale: kept.append((model, scale)) or made(folder, model, scale)
     )
+    return kept
+
+
+def test_the_tensors_of_trees_answer_as_the_trees_do(tmp_path, grown):
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("sklearn")
     processor, module = fitted(trees, tmp_path, 2)
     inputs, _ = rows(2000, 4)
     (model, scale), bins = grown[0], processor(inputs)["bins"]
@@ -169,15 +175,10 @@ def test_the_tensors_of_trees_answer_as_the_trees_do(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("value", [1.0, None])
-def test_trees_split_on_gaps_alone(value, tmp_path, monkeypatch):
+def test_trees_split_on_gaps_alone(value, tmp_path, grown):
     """scikit-learn writes such a split as one at infinity. value: of the cells that are there, all the same or each another."""
     torch = pytest.importorskip("torch")
     pytest.importorskip("sklearn")
-    grown = []
-    made = trees._module
-    monkeypatch.setattr(
-        trees, "_module", lambda folder, model, scale: grown.append((model, scale)) or made(folder, model, scale)
-    )
     targets = np.arange(200) % 2
     inputs = [{"size": None if target else value or float(i)} for i, target in enumerate(targets)]
     spec = {"classes": ["0", "1"], "counts": [100, 100]}

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import wedges
 
 from sartor import model as models
 from sartor.backbone import vision
@@ -134,26 +135,12 @@ def test_what_a_preparation_leaves_null_is_filled_in(tmp_path):
     assert (settings["size"], settings["factor"]) == ((32, 32), plain["factor"])
 
 
-def drawn(count, *, pointing):
-    """Wedges that are wide on one side [3, 32, 32], and their classes: that side where they are pointing, else how bright they are."""
-    rng = np.random.default_rng(0)
-    codes, made = rng.integers(2, size=count), []
-    for code in codes:
-        left = bool(code) if pointing else rng.random() < 0.5
-        pixels = rng.integers(0, 60, size=(32, 32, 3))
-        for x in range(32):
-            half = 1 + (32 - x if left else x) // 3
-            pixels[16 - half : 16 + half, x] += 60 if pointing or code else 150
-        made.append(np.clip(pixels, 0, 255).astype(np.uint8).transpose(2, 0, 1))
-    return made, codes.astype(np.int64)
-
-
 @pytest.mark.parametrize("pointing", [True, False])
 def test_pictures_are_mirrored_only_where_labels_survive_it(pointing, tmp_path):
     out = tmp_path / "out"
     meta = vision.start(str(checkpoint("vit", tmp_path / "vit")), out, columns=["photo"], inputs=[], seed=0)
     processor = vision.processor(out, meta)
-    encoded, codes = drawn(200, pointing=pointing)
+    encoded, codes = wedges(200, 0, pointing=pointing, side=32)
     plain = processor.padded(encoded)["pixel_values"]
     assert np.array_equal(processor.augmented(encoded, np.random.default_rng(0))["pixel_values"], plain)
     processor.changes = vision.survived(encoded, codes)
