@@ -11,6 +11,7 @@ import pytest
 
 from sartor import cli, explain, line, measure, needs, predict
 from sartor import report as reports
+from sartor.plan import Move, Plan
 from sartor.verify import verify
 
 READS = {"pictures": ("image", "convnet"), "recordings": ("audio", "melnet")}
@@ -89,8 +90,11 @@ def test_parts_and_names_of_pictures_come_through_a_build_from_a_table(tmp_path)
     rows.append(("down/copy.png", "down"))
     (folder / "rows.csv").write_text("picture,which\n" + "".join(f"{name},{label}\n" for name, label in rows))
     line.build(
-        needs.make(data=str(folder / "rows.csv"), target="which", needs=["size <= 50 MB"], budget="60s"),
+        needs.make(data=str(folder / "rows.csv"), target="which", needs=["size <= 50 MB"]),
         tmp_path / "out",
+        plan=Plan(
+            "majority", (Move("start", {"backbone": "trivial", "leaf": "trivial"}), Move("fit", {}), Move("export", {}))
+        ),
     )
     record = reports.read(tmp_path / "out")
     conflict = next(one for one in record["findings"] if one["code"] == "audit.conflict")
