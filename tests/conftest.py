@@ -27,9 +27,10 @@ _THINGS = ["film", "acting", "plot", "script", "ending", "cast", "music", "dialo
 
 @pytest.fixture(autouse=True, scope="session")
 def fewer_servers():
-    """Builds inside the tests' own process measure three servers instead of twelve, and for less long; those that run the command measure as users do."""
+    """Builds inside the tests' own process measure with fewer servers and for less long; those that run the command measure as users do."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measure, "FULL", replace(measure.FULL, servers=3, requests=60))
+        patch.setattr(measure, "FULL", replace(measure.FULL, servers=3, requests=60, processes=4))
+        patch.setattr(measure, "QUICK", replace(measure.QUICK, processes=2))
         patch.setattr(measure, "PAUSE_S", 0.0)
         yield
 
