@@ -51,7 +51,7 @@ FAULTS = (
         "a checkpoint after the step, exit 143 or 130, no process left, the same bits",
         (
             r"line/test_build::test_sigterm",
-            r"line/test_follow::test_a_build_that_is_stopped",
+            r"line/test_follow_builds::test_a_build_that_is_stopped",
             r"faults/test_bad_input::test_ctrl_c",
             r"line/test_serve::test_ctrl_c",
         ),
@@ -111,7 +111,7 @@ FAULTS = (
         "F13",
         "the worker is killed, or hangs",
         "it goes on from its checkpoint, or ends with a message; no hang",
-        (r"line/test_follow::test_a_worker_that",),
+        (r"line/test_follow_builds::test_a_worker_that",),
     ),
     Fault(
         "F16",
@@ -151,9 +151,9 @@ FAULTS = (
         "one seed twice, another seed, other rows in the batch",
         "the same bits; others; the same answers",
         (
-            r"line/test_follow::test_same_plan_and_seed",
-            r"line/test_follow::test_another_seed",
-            r"line/test_follow::test_answers_do_not_depend",
+            r"line/test_follow_builds::test_same_plan_and_seed",
+            r"line/test_follow_builds::test_another_seed",
+            r"line/test_follow_builds::test_answers_do_not_depend",
         ),
     ),
     Fault(
@@ -166,7 +166,7 @@ FAULTS = (
         "E1",
         "every family exported; empty, short and long inputs",
         "answers of the training side: 1e-4 in float, told in eight bits",
-        (r"line/test_backbones::test_a_checkpoint_of_every_family", r"line/test_follow::test_float_graphs"),
+        (r"line/test_backbones::test_a_checkpoint_of_every_family", r"line/test_follow_builds::test_float_graphs"),
     ),
     Fault(
         "E2",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench import kill, quality, record, serve, training
+from bench import faults, kill, quality, record, serve, training
 from bench.record import Book
 
 COLUMNS = {"case": lambda v: v["case"], "figure": lambda v: f"{v['figure']:.1f}"}
@@ -215,3 +216,14 @@ def test_accuracy_is_found_with_and_without_leaked_rows():
         {"key": {"measure": "accuracy", "where": None}, "measured": 0.8},
     ]
     assert (quality.accuracy_of(values), quality.accuracy_of(values, leaked=True)) == (0.8, 0.9)
+
+
+def test_every_row_of_the_faults_names_tests_that_there_are():
+    tests = Path(__file__).parent.parent
+    for fault in faults.FAULTS:
+        for pattern in fault.tests:
+            name, _, begin = pattern.partition("::")
+            file = tests / f"{name}.py"
+            assert file.is_file(), pattern
+            plain = re.match(r"\w*", begin)[0]
+            assert f"def {plain}" in file.read_text(encoding="utf-8"), pattern
