@@ -111,5 +111,5 @@ def small_bundles(tmp_path_factory):
         "cells": hostile.table(home / "cells.csv", 200),
     }
     for name, source in sources.items():
-        line.build(needs.make(data=str(source), needs=["accuracy >= 0.6"], budget="90s"), home / f"built-{name}")
+        line.build(needs.make(data=str(source), needs=["accuracy >= 0.6"], budget="10m"), home / f"built-{name}")
     return {name: home / f"built-{name}" for name in sources}

@@ -97,7 +97,7 @@ def test_a_build_goes_on_without_what_is_broken(tmp_path):
     folder = hostile.pictures(tmp_path / "rows", 120)
     for place, data in enumerate(hostile.PICTURES.values()):
         (folder / hostile.CLASSES[place % 2] / f"bad-{place}.png").write_bytes(data)
-    line.build(needs.make(data=str(folder), needs=["accuracy >= 0.6"], budget="60s"), tmp_path / "out")
+    line.build(needs.make(data=str(folder), needs=["accuracy >= 0.6"], budget="10m"), tmp_path / "out")
     record = reports.read(tmp_path / "out")
     sizes = record["data"]["splits"]
     assert sum(sizes[part] for part in ("train", "valid", "test")) == 120
