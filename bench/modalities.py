@@ -123,7 +123,7 @@ def adult(data: Path, folder: Path) -> list[str]:
         lines = gzip.decompress(packed).decode("utf-8").splitlines()
         told = [re.sub(r"\.$", "", line) for line in lines if line.strip()]
         (folder / f"{part}.csv").write_text("\n".join(told) + "\n", encoding="utf-8")
-    return _parts(folder, "train", "test", suffix="csv")
+    return [*_parts(folder, "train", "test", suffix="csv"), "--target", "column_15"]
 
 
 def german(data: Path, folder: Path) -> list[str]:
