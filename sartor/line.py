@@ -7,6 +7,7 @@ a build that is started again by the same command takes up where it stopped and 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -30,7 +31,7 @@ from sartor.data.dataset import Dataset, Examples, Finding, Splits, check_column
 from sartor.errors import MESSAGES, InputError, SartorError, near
 from sartor.events import Events, event, silent
 from sartor.follow import follow, versions
-from sartor.front import Candidate, Decision, Front, Profile, with_epochs
+from sartor.front import Candidate, Decision, Front, Profile
 from sartor.ledger import Look
 from sartor.needs import Needs, verdicts
 from sartor.plan import Plan, keys, source_digest
@@ -97,20 +98,15 @@ def build(
 
 
 def foresee(needs: Needs) -> dict[str, Any]:
-    """What a build would try, with reasons and forecasts; the data is read and audited, nothing is trained or kept."""
+    """What a build would try, in which order, with reasons and forecasts; the data is read and audited, nothing is trained or kept."""
     with TemporaryDirectory() as folder, Run(Path(folder) / "plan", identity={}, budget_s=needs.budget_s) as run:
         ground = prepare(needs, run)
         front = look_ahead(ground, needs, run)
-        told = []
-        for candidate in front.possible():
-            decision = front.decide(candidate, left_s=run.left_s - front.judging_s())
-            candidate.plan = with_epochs(candidate.plan, decision.epochs)
-            candidate.forecast_s = decision.forecast_s
-            candidate.status, candidate.why = ("waiting" if decision.go else "skipped"), decision.why
-            told.append(candidate.as_dict())
+        told = [candidate.as_dict() for candidate in front.foresee(left_s=run.left_s - front.judging_s())]
     return {
         "rule": ground.splits.rule,
         "findings": [finding.as_dict() for finding in ground.findings],
+        "shown": [str(key) for key in front.shown],
         "candidates": told,
     }
 
@@ -227,6 +223,7 @@ def profile(ground: Ground, run: Run) -> Profile:
         gflops=gflops,
         kinds=kinds,
         inputs=tuple((column.name, column.kind) for column in inputs),
+        unlabelled=len(ground.splits.unlabelled),
         **more,
     )
 
@@ -257,29 +254,44 @@ def look_at(staged: Bundle, ground: Ground, needs: Needs, run: Run) -> Look:
 def plans(front: Front, run: Run, *, only: Plan | None = None) -> Iterator[Candidate]:
     """The candidates to try, one after the other, each decided upon with what the ones before it showed.
 
-    Those that are passed over come as well, with the reason. They end when every need is likely met or the budget is used.
+    They end when every need is likely met, when nothing that is left is likely to meet them, or when the budget is used; then those that are passed
+    over come as well, with the reason.
     """
-    possible = iter([Candidate("given", only, "given")]) if only is not None else front.possible()
-    for candidate in possible:
+    if only is not None:
+        front.waiting = [Candidate("given", only, "given")]
 
-        def decide(candidate: Candidate = candidate) -> dict[str, Any]:
-            return front.decide(candidate, left_s=run.left_s - front.judging_s()).as_dict()
+    def decide() -> dict[str, Any]:
+        return front.next(left_s=run.left_s - front.judging_s()).as_dict()
 
-        decision = Decision(**run.once(f"decide {candidate.id}", decide))
-        candidate.plan, candidate.epochs = with_epochs(candidate.plan, decision.epochs), decision.epochs
-        candidate.forecast_s = decision.forecast_s
-        if not decision.go:
-            candidate.status, candidate.why = "skipped", decision.why
-        else:
-            run.events(
-                event(
-                    "plan",
-                    id=candidate.id,
-                    name=candidate.plan.name,
-                    reason=candidate.plan.reason,
-                    forecast_s=round(decision.forecast_s, 1),
-                )
+    for number in itertools.count(1):
+        decision = Decision(**run.once(f"decide {number}", decide))
+        candidate = front.take(decision) if decision.candidate is not None else None
+        run.events(
+            event(
+                "decision",
+                number=number,
+                id=decision.candidate,
+                name=candidate.plan.name if candidate else "",
+                why=decision.why,
+                forecast_s=round(decision.forecast_s, 1),
+                **(decision.outlook or {"chance": None, "values": {}}),
+                shown=[str(key) for key in front.shown],
+                limits=front.limits,
+                waiting=list(decision.waiting) if candidate else [],
             )
+        )
+        if candidate is None:
+            yield from front.pass_over(decision)
+            return
+        run.events(
+            event(
+                "plan",
+                id=candidate.id,
+                name=candidate.plan.name,
+                reason=candidate.plan.reason,
+                forecast_s=round(decision.forecast_s, 1),
+            )
+        )
         yield candidate
 
 

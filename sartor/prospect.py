@@ -1,0 +1,206 @@
+"""What is believed of every candidate that was not made yet: what it will measure, its chance of meeting the needs, how long it takes.
+
+The statistics stand in `sartor.gain`, the seconds in `sartor.cost`; here is what they are told of plans, bodies and data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sartor import gain, leaves
+from sartor.cost import Cost, epochs_wanted, with_sizes
+from sartor.gain import Belief, Guess, Nature, Scale
+from sartor.needs import SYSTEM, Need
+from sartor.report import Key
+
+if TYPE_CHECKING:
+    from sartor.front import Body, Candidate, Profile
+
+NETWORK_SHARE = 0.3  # of the measured matrix speed that one request has
+FITTED_MS, TRIVIAL_MB = 0.25, 0.002  # latency of n-grams, cells and trees beside the server's own; size of a bias
+TIME_SPREAD = 0.3  # of the logarithm of a training time
+Sizes = Mapping[str, Mapping[str, int]]  # {step: {argument: value}}
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is believed of one candidate."""
+
+    seconds: float  # to make and to measure it, beside what is made already
+    sizes: Sizes  # of its steps, that the budget decides
+    guesses: Mapping[Key, Guess]
+    scales: Mapping[Key, Scale]
+    chances: Mapping[Key, float]  # of each need, to be met on the test rows
+
+    @property
+    def chance(self) -> float:
+        """Of meeting every need at once."""
+        return gain.together(self.chances.items())
+
+    @property
+    def chance_of_system(self) -> float:
+        """Of meeting every need that is not about the answers."""
+        return gain.together((key, one) for key, one in self.chances.items() if key.measure in SYSTEM)
+
+    def chance_but(self, key: Key) -> float:
+        """Of meeting every need but one."""
+        return gain.together((other, one) for other, one in self.chances.items() if other != key)
+
+    def better(self, key: Key, best: float) -> float:
+        """The chance that it goes beyond the best so far by a measure, on its scale, and meets every need."""
+        return self.chance * self.guesses[key].below(best)
+
+    def as_dict(self) -> dict[str, Any]:
+        """{chance, values: {measure: {low, mid, high}}} to four digits: more would be a claim."""
+        ends = {str(key): self.scales[key].interval(guess) for key, guess in self.guesses.items()}
+        values = {name: {end: float(f"{one:.4g}") for end, one in each.items()} for name, each in ends.items()}
+        return {"chance": round(self.chance, 4), "values": values}
+
+
+class Prospects:
+    """Beliefs about all candidates, one for each measure; several targets have several measures of quality."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        bodies: Sequence[Body],
+        needs: Sequence[Need],
+        keys: Iterable[Key],
+        *,
+        task: str,
+        test_rows: int,
+        level: float,
+    ) -> None:
+        """keys: measures to believe something about, beside those of the needs. level: of the bounds of quality."""
+        self.profile, self.bodies, self.needs, self.task = profile, list(bodies), list(needs), task
+        self.test_rows, self.level = test_rows, level
+        self.cost = Cost(profile)
+        asked = [*keys, *(need.key for need in needs)]
+        self.beliefs = {key: Belief() for key in asked if key.measure != "training_time"}
+        self._baseline: dict[Key, float] = {}  # what the trivial baseline measured
+        self._per_row: dict[Key, float] = {}  # what an example counts for, where rows hang together or are of a slice
+        self._noise_of_row: dict[Key, float] = {}  # of a measure, on its scale, times the root of the rows
+
+    def outlook(
+        self, candidate: Candidate, *, made: Candidate | None, left_s: float, spent_s: float, cost: Cost | None = None
+    ) -> Outlook:
+        """What is believed of a candidate now.
+
+        made: one of the same weights that was tried. left_s: what its training may take up. spent_s: on candidates so far. cost: where other things
+        than now are made.
+        """
+        if candidate.kind == "given":
+            return Outlook(0.0, {}, {}, {}, {})
+        cost = cost or self.cost
+        sizes, effort = self._sizes(candidate, made, left_s, cost)
+        seconds = cost.seconds(with_sizes(candidate.plan, sizes))
+        nature = self._nature(candidate, effort)
+        scales = {key: self.scale(key) for key in self.beliefs}
+        guesses = {key: belief.guess(self._traits(nature, key)) for key, belief in self.beliefs.items()}
+        chances = {need.key: self._chance(need, guesses, spent_s + seconds) for need in self.needs}
+        return Outlook(seconds, sizes, guesses, scales, chances)
+
+    def learn(self, candidate: Candidate) -> None:
+        """What a measured candidate teaches about all others."""
+        self.cost.learn(candidate)
+        if candidate.trivial:
+            self._baseline = {
+                value.key: value.measured for value in candidate.report.values if value.measured is not None
+            }
+        nature = self._nature(candidate, self._effort(candidate))
+        for key, belief in self.beliefs.items():
+            value = candidate.report.value(key)
+            if value is None or value.measured is None or not math.isfinite(value.measured):
+                continue
+            scale = self.scale(key)
+            traits, noise = dict(self._traits(nature, key)), gain.noise_of(value, scale)
+            if key.measure not in SYSTEM:
+                among = max(1, value.details.get("of", value.n))
+                if value.details.get("trials"):
+                    self._per_row[key] = value.details["trials"] / among
+                self._noise_of_row[key] = noise * math.sqrt(among)
+                shared, noise = gain.rows_trait(noise)
+                traits |= shared
+            belief.learn(traits, scale.of(value.measured), noise)
+
+    def scale(self, key: Key) -> Scale:
+        """How a measure becomes a number in which gains add up."""
+        if key.measure in SYSTEM:
+            return Scale(higher=SYSTEM[key.measure][1] == "higher")
+        metric = leaves.load("task", self.task).METRICS[key.measure]
+        # Before the baseline was measured, what it would have where all classes are alike.
+        base = self._baseline.get(replace(key, against=None), 1 / max(2, self.profile.classes))
+        return gain.scale_of_quality(key, metric, base=base)
+
+    def _traits(self, nature: Nature, key: Key) -> gain.Traits:
+        if key.measure in SYSTEM:
+            return gain.system_traits(nature, key)
+        return gain.quality_traits(nature, self.scale(key))
+
+    def _chance(self, need: Need, guesses: Mapping[Key, Guess], build_s: float) -> float:
+        """The chance that a need will be met. build_s: the training time, which is that of the whole build so far."""
+        if need.key.measure == "training_time":
+            return Guess(math.log(max(1e-3, build_s)), TIME_SPREAD).below(math.log(need.limit))
+        guess = guesses[need.key]
+        if need.kind == "system":
+            return gain.chance_of_system(need, guess)
+        noise = self._noise_of_row.get(need.key, 1.0) / math.sqrt(max(1, self.test_rows))
+        rows = self.test_rows * self._per_row.get(need.key, 1.0)
+        return gain.chance(need, guess, self.scale(need.key), rows=rows, level=self.level, noise=noise)
+
+    def _sizes(self, candidate: Candidate, made: Candidate | None, left_s: float, cost: Cost) -> tuple[Sizes, float]:
+        """(sizes that the budget decides, the share of the wanted epochs that they are); those of its weights where these are made."""
+        if made is not None:
+            return made.sizes, self._effort(made)
+        if self._trained(candidate.body) is None:
+            return {}, 1.0
+        return cost.sized(candidate.plan, wanted=self._wanted(candidate.body), left_s=left_s)
+
+    def _effort(self, candidate: Candidate) -> float:
+        """The share of the epochs that it wants that a candidate got."""
+        given = next((size["epochs"] for size in candidate.sizes.values() if "epochs" in size), None)
+        return 1.0 if given is None else given / self._wanted(candidate.body)
+
+    def _wanted(self, name: str) -> int:
+        """Epochs that training of a body takes where there is time."""
+        body = self._trained(name)
+        assert body is not None
+        return epochs_wanted(body.module, rows=self.profile.rows)
+
+    def _trained(self, name: str) -> Body | None:
+        """The body of this name, where it is one that is trained by gradients."""
+        return next((body for body in self.bodies if body.name == name and body.trains), None)
+
+    def _nature(self, candidate: Candidate, effort: float) -> Nature:
+        """What tells what a candidate will measure."""
+        profile = self.profile
+        plain = Nature(
+            candidate.kind,
+            candidate.body,
+            candidate.weights,
+            candidate.precision,
+            rows_of_class=profile.rows / (profile.classes if profile.classes > 1 else 10),
+            classes=profile.classes,
+            latency_ms=gain.SERVER_MS + FITTED_MS,
+        )
+        if candidate.trivial:
+            return replace(plain, latency_ms=gain.SERVER_MS, megabytes=TRIVIAL_MB)
+        body = self._trained(candidate.body)
+        if body is None:
+            return plain
+        pretrained = [one for one in self.bodies if one.trains and one.module.PRETRAINED]
+        flops = {one.name: self.cost.flops(one.module, one.name, profile) for one in {*pretrained, body}}
+        smallest = min((flops[one.name] for one in pretrained), default=flops[body.name])
+        return replace(
+            plain,
+            network=True,
+            pretrained=bool(body.module.PRETRAINED),
+            media=not profile.kinds & {"text"},
+            doublings=math.log2(flops[body.name] / smallest),
+            effort=effort,
+            megabytes=body.megabytes,
+            latency_ms=gain.SERVER_MS + flops[body.name] / (profile.gflops * 1e6 * NETWORK_SHARE),
+        )
