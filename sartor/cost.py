@@ -65,8 +65,7 @@ class Cost:
 
     def seconds(self, plan: Plan) -> float:
         """Of the steps of a plan that are not made yet, and of measuring it."""
-        names = _prefixes(plan)
-        left = [move for move, name in zip(plan.moves, names, strict=True) if name not in self.made]
+        left = [move for move, name in zip(plan.moves, _prefixes(plan), strict=True) if name not in self.made]
         if not left:
             return self.measuring(plan)
         child = CHILD_S[_fits(plan)] * self._slower(self._traits("child", plan))
@@ -93,6 +92,10 @@ class Cost:
             self._learn("measure", plan, candidate.steps["measure"], MEASURE_S[_fits(plan)])
         if len(candidate.steps) > 1:  # something ran beside measuring
             self._learn("child", plan, candidate.seconds - sum(candidate.steps.values()), CHILD_S[_fits(plan)])
+
+    def has(self, plan: Plan) -> bool:
+        """Whether every step of a plan is made already."""
+        return _prefixes(plan)[-1] in self.made
 
     def imagine(self, plan: Plan) -> None:
         """Takes every step of a plan for made."""

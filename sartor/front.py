@@ -36,6 +36,8 @@ UNLIKELY, EARLY_SHARE = (
     0.15,
     0.6,
 )  # what has less chance than this is not begun where it would end after this share of the budget
+SCOUT_SHARE = 0.2  # of what a dear candidate takes, for which its body is looked at as it is before
+LONGER = 1.3  # than forecast, that such a candidate may take
 WORTH_A_LOOK = 0.1  # chance to be better by what is preferred; and on the map, logarithm of what a need's gap is expected to shrink by
 FEW_ROWS = 64  # of a class, up to which embeddings are contrasted
 FAST, SIZE = Key("latency_p95", setting=(("concurrency", 1.0),)), Key("size")  # measured of every candidate
@@ -192,7 +194,7 @@ class Front:
         self.waiting = list(self.possible())
         keys = [self.primary, FAST, SIZE, *([self.prefer] if self.prefer else [])]
         self.prospects = Prospects(
-            profile, self.bodies, self.asked, keys, task=task, test_rows=test_rows, level=self.level
+            profile, self.bodies, self.asked, keys, task=task, test_rows=test_rows, level=self.level, sure=GOOD_ENOUGH
         )
 
     def _check_asked(self) -> None:
@@ -454,7 +456,9 @@ class Front:
         self, candidates: Sequence[Candidate], seen: Mapping[str, Outlook], left_s: float
     ) -> tuple[Candidate, str] | None:
         """What to try while nothing is good enough."""
-        early_s = math.inf if self.needs.budget_s is None else left_s - (1 - EARLY_SHARE) * self.needs.budget_s
+        early_s = math.inf
+        if self.needs.budget_s is not None:  # forecasts may be too short
+            early_s = (left_s - (1 - EARLY_SHARE) * self.needs.budget_s) / LONGER
         hopeful = [
             one
             for one in candidates
@@ -463,6 +467,11 @@ class Front:
         ]
         if hopeful:
             pick = self._for_its_time(hopeful, seen, left_s)
+            if (scout := self._scout(pick, candidates, seen)) is not None:
+                return (
+                    scout,
+                    f"It shares its first steps with {pick.plan.name}, and tells for little how far that will come and how long it takes.",
+                )
             told = f"{seen[pick.id].chance:.0%} likely to meet every need, in about {seen[pick.id].seconds:.0f} s"
             return pick, f"{told}: the most for its time."
         tried = [one for one in self.found if not one.trivial and one.status in ("measured", "imagined")]
@@ -476,19 +485,32 @@ class Front:
             return cheapest, "No need is called out of reach before a pretrained body was measured."
         return self._for_the_map([one for one in candidates if seen[one.id].seconds <= early_s], seen)
 
+    def _scout(self, pick: Candidate, candidates: Sequence[Candidate], seen: Mapping[str, Outlook]) -> Candidate | None:
+        """The same body as it is, where none of its candidates was tried and this one costs little beside what the two share."""
+        if pick.kind == "frozen" or any(one.body == pick.body for one in self.found):
+            return None
+        known = [one for one in candidates if one.kind == "frozen" and one.body == pick.body]
+        if not known:
+            return None
+        scout = max(known, key=lambda one: seen[one.id].promise / seen[one.id].seconds)
+        then = self.prospects.cost.copy()
+        then.imagine(scout.plan)
+        more = seen[scout.id].seconds + then.seconds(with_sizes(pick.plan, seen[pick.id].sizes)) - seen[pick.id].seconds
+        return scout if more <= SCOUT_SHARE * seen[pick.id].seconds else None
+
     def _for_its_time(self, hopeful: Sequence[Candidate], seen: Mapping[str, Outlook], left_s: float) -> Candidate:
-        """That of the greatest chance for its time; but the likeliest one where it would not fit afterwards and promises more alone."""
-        best = max(hopeful, key=lambda one: (seen[one.id].chance / seen[one.id].seconds, seen[one.id].chance))
-        likeliest = max(hopeful, key=lambda one: seen[one.id].chance)
+        """That of the greatest chance for its time; but the likeliest one where it, or one as likely, would not fit afterwards."""
+        best = max(hopeful, key=lambda one: seen[one.id].promise / seen[one.id].seconds)
+        likeliest = max(hopeful, key=lambda one: seen[one.id].promise)
         if likeliest is best or math.isinf(left_s):
             return best
         then = self.prospects.cost.copy()
         then.imagine(with_sizes(best.plan, seen[best.id].sizes))
         left = left_s - seen[best.id].seconds
-        after = self.outlook(likeliest, left_s=left, cost=then)
-        second = 0.0 if self._shut(likeliest, after, left) else after.chance
-        both = 1 - (1 - seen[best.id].chance) * (1 - second)
-        return likeliest if seen[likeliest.id].chance > both else best
+        after = {one.id: self.outlook(one, left_s=left, cost=then) for one in hopeful if one.weights != best.weights}
+        fit = [after[one.id].promise for one in hopeful if one.id in after and not self._shut(one, after[one.id], left)]
+        both = 1 - (1 - seen[best.id].promise) * (1 - max(fit, default=0.0))
+        return likeliest if seen[likeliest.id].promise > both else best
 
     def _for_the_map(
         self, candidates: Sequence[Candidate], seen: Mapping[str, Outlook]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -33,6 +33,7 @@ DISAGREE = (
     0.5  # of the variance of two models' scores on the same rows, what they do not have in common, see `curve.DISAGREE`
 )
 UNBOUNDED = 0.3  # spread of a measurement that came without bounds
+LEAST_NOISE = 1e-3  # of what was measured, so that two facts that differ are no contradiction
 NODES = distributions.norm.ppf((np.arange(41) + 0.5) / 41)  # equally likely places of a standard normal
 
 # How hard data are, in log-odds of the error of a first serious model. Errors of .17, .10, .11, .11, .12 and .10 (the six sets of texts), .24 (support
@@ -94,28 +95,30 @@ class Guess:
         return float(spread * (apart * special.ndtr(apart) + math.exp(-0.5 * apart * apart) / math.sqrt(2 * math.pi)))
 
 
-@dataclass
 class Belief:
     """One measure of all candidates. It learns by `learn` and answers by `guess`; the order of what it learns does not matter."""
 
-    seen: list[tuple[Traits, float, float]] = field(default_factory=list)  # (traits, measured, spread of its noise)
+    def __init__(self) -> None:
+        self._seen: list[Traits] = []
+        self._surprise = np.zeros(0)  # what was measured over what the traits alone say [seen]
+        self._among = np.zeros((0, 0))  # covariance of what was measured [seen, seen]
+        self._precision = np.zeros((0, 0))  # its inverse
 
     def learn(self, traits: Traits, measured: float, noise: float) -> None:
         """A candidate of these traits was measured; noise: standard deviation of what the measurement adds."""
-        self.seen.append((traits, measured, noise))
+        shared = np.array([_common(traits, one) for one in self._seen])
+        own = _common(traits, traits) + max(noise, LEAST_NOISE) ** 2
+        self._among = np.block([[self._among, shared[:, None]], [shared[None, :], np.array([[own]])]])
+        self._precision = np.linalg.inv(self._among)
+        self._surprise = np.append(self._surprise, measured - _mean(traits))
+        self._seen.append(traits)
 
     def guess(self, traits: Traits) -> Guess:
         """What a candidate of these traits is."""
-        mean, variance = _mean(traits), _common(traits, traits)
-        if self.seen:
-            among = np.array([[_common(one, other) for other, _, _ in self.seen] for one, _, _ in self.seen])
-            among += np.diag([max(noise, 1e-4) ** 2 for _, _, noise in self.seen])
-            shared = np.array([_common(traits, one) for one, _, _ in self.seen])
-            surprise = np.array([measured - _mean(one) for one, measured, _ in self.seen])
-            weight = np.linalg.solve(among, shared)
-            mean += float(weight @ surprise)
-            variance -= float(weight @ shared)
-        return Guess(mean, math.sqrt(max(variance, 1e-12)))
+        shared = np.array([_common(traits, one) for one in self._seen])
+        weight = self._precision @ shared
+        variance = _common(traits, traits) - float(weight @ shared)
+        return Guess(_mean(traits) + float(weight @ self._surprise), math.sqrt(max(variance, 1e-12)))
 
 
 def _mean(traits: Traits) -> float:
@@ -305,6 +308,27 @@ def chance(need: Need, guess: Guess, scale: Scale, *, rows: float, level: float,
         return 0.0 if fewest is None else float(distributions.binom.sf(fewest - 1, trials, share).mean())
     beyond = Guess(guess.mean, math.hypot(guess.spread, noise))
     return beyond.below(scale.of(need.limit) - float(special.ndtri(level)) * noise)
+
+
+def promise(
+    need: Need, guess: Guess, scale: Scale, *, rows: float, judged_by: float, level: float, noise: float, sure: float
+) -> float:
+    """The chance that validation will say of a candidate that it is at least so `sure` to meet a need of quality; that is when the search ends.
+
+    rows, level, noise: as of `chance`. judged_by: validation rows that count.
+    """
+    if scale.odds and need.op == ">=":
+        trials = max(1, round(rows))
+        fewest = fewest_that_meet(trials, need.limit / scale.unit + scale.over, level)
+        if fewest is None:
+            return 0.0
+        share = min(max(fewest / trials, LEAST_WRONG), 1 - LEAST_WRONG)
+        needed, of_row = math.log((1 - share) / share), 1 / math.sqrt(share * (1 - share))
+    else:
+        needed, of_row = scale.of(need.limit) - float(special.ndtri(level)) * noise, noise * math.sqrt(rows)
+    on_test, on_valid = of_row / math.sqrt(rows), of_row / math.sqrt(max(1.0, judged_by))
+    wanted = needed - float(special.ndtri(sure)) * math.hypot(on_test, on_valid)
+    return Guess(guess.mean, math.hypot(guess.spread, on_valid)).below(wanted)
 
 
 def _shares(scale: Scale, guess: Guess) -> np.ndarray:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 NETWORK_SHARE = 0.3  # of the measured matrix speed that one request has
 FITTED_MS, TRIVIAL_MB = 0.25, 0.002  # latency of n-grams, cells and trees beside the server's own; size of a bias
+BY_LUCK = 0.1  # what needs that are met without validation being sure are worth, of those that it is sure of
 TIME_SPREAD = 0.3  # of the logarithm of a training time
 Sizes = Mapping[str, Mapping[str, int]]  # {step: {argument: value}}
 
@@ -34,11 +35,17 @@ class Outlook:
     guesses: Mapping[Key, Guess]
     scales: Mapping[Key, Scale]
     chances: Mapping[Key, float]  # of each need, to be met on the test rows
+    promises: Mapping[Key, float]  # of each need, that validation will be sure enough of it for the search to end
 
     @property
     def chance(self) -> float:
         """Of meeting every need at once."""
         return gain.together(self.chances.items())
+
+    @property
+    def promise(self) -> float:
+        """What it is worth to try: the chance that the search ends with it, and a little where the needs may be met without validation being sure."""
+        return (1 - BY_LUCK) * gain.together(self.promises.items()) + BY_LUCK * self.chance
 
     @property
     def chance_of_system(self) -> float:
@@ -73,15 +80,18 @@ class Prospects:
         task: str,
         test_rows: int,
         level: float,
+        sure: float,
     ) -> None:
-        """keys: measures to believe something about, beside those of the needs. level: of the bounds of quality."""
+        """keys: measures to believe something about, beside those of the needs. level: of the bounds of quality. sure: the chance of *met* at which the
+        search ends."""
         self.profile, self.bodies, self.needs, self.task = profile, list(bodies), list(needs), task
-        self.test_rows, self.level = test_rows, level
+        self.test_rows, self.level, self.sure = test_rows, level, sure
         self.cost = Cost(profile)
         asked = [*keys, *(need.key for need in needs)]
         self.beliefs = {key: Belief() for key in asked if key.measure != "training_time"}
         self._baseline: dict[Key, float] = {}  # what the trivial baseline measured
         self._per_row: dict[Key, float] = {}  # what an example counts for, where rows hang together or are of a slice
+        self._judged_by: dict[Key, float] = {}  # validation rows that count
         self._noise_of_row: dict[Key, float] = {}  # of a measure, on its scale, times the root of the rows
 
     def outlook(
@@ -93,7 +103,7 @@ class Prospects:
         than now are made.
         """
         if candidate.kind == "given":
-            return Outlook(0.0, {}, {}, {}, {})
+            return Outlook(0.0, {}, {}, {}, {}, {})
         cost = cost or self.cost
         sizes, effort = self._sizes(candidate, made, left_s, cost)
         seconds = cost.seconds(with_sizes(candidate.plan, sizes))
@@ -101,7 +111,8 @@ class Prospects:
         scales = {key: self.scale(key) for key in self.beliefs}
         guesses = {key: belief.guess(self._traits(nature, key)) for key, belief in self.beliefs.items()}
         chances = {need.key: self._chance(need, guesses, spent_s + seconds) for need in self.needs}
-        return Outlook(seconds, sizes, guesses, scales, chances)
+        promises = {need.key: self._promise(need, guesses, chances[need.key]) for need in self.needs}
+        return Outlook(seconds, sizes, guesses, scales, chances, promises)
 
     def learn(self, candidate: Candidate) -> None:
         """What a measured candidate teaches about all others."""
@@ -121,6 +132,7 @@ class Prospects:
                 among = max(1, value.details.get("of", value.n))
                 if value.details.get("trials"):
                     self._per_row[key] = value.details["trials"] / among
+                self._judged_by[key] = among * self._per_row.get(key, 1.0)
                 self._noise_of_row[key] = noise * math.sqrt(among)
                 shared, noise = gain.rows_trait(noise)
                 traits |= shared
@@ -147,9 +159,21 @@ class Prospects:
         guess = guesses[need.key]
         if need.kind == "system":
             return gain.chance_of_system(need, guess)
-        noise = self._noise_of_row.get(need.key, 1.0) / math.sqrt(max(1, self.test_rows))
-        rows = self.test_rows * self._per_row.get(need.key, 1.0)
-        return gain.chance(need, guess, self.scale(need.key), rows=rows, level=self.level, noise=noise)
+        return gain.chance(need, guess, self.scale(need.key), **self._of_rows(need.key))
+
+    def _promise(self, need: Need, guesses: Mapping[Key, Guess], chance: float) -> float:
+        """The chance that validation will be sure enough of a need; of what is not about the answers it is that of meeting it."""
+        if need.kind == "system":
+            return chance
+        judged_by = self._judged_by.get(need.key, float(self.test_rows))
+        told = self._of_rows(need.key)
+        return gain.promise(need, guesses[need.key], self.scale(need.key), judged_by=judged_by, sure=self.sure, **told)
+
+    def _of_rows(self, key: Key) -> dict[str, float]:
+        """What the test rows are worth: their number that counts, the level of their bounds, and the noise of the measure over all of them."""
+        noise = self._noise_of_row.get(key, 1.0) / math.sqrt(max(1, self.test_rows))
+        rows = max(1.0, self.test_rows * self._per_row.get(key, 1.0))
+        return {"rows": rows, "level": self.level, "noise": noise}
 
     def _sizes(self, candidate: Candidate, made: Candidate | None, left_s: float, cost: Cost) -> tuple[Sizes, float]:
         """(sizes that the budget decides, the share of the wanted epochs that they are); those of its weights where these are made."""
