@@ -100,9 +100,9 @@ class Belief:
 
     def __init__(self) -> None:
         self._seen: list[Traits] = []
-        self._surprise = np.zeros(0)  # what was measured over what the traits alone say [seen]
-        self._among = np.zeros((0, 0))  # covariance of what was measured [seen, seen]
-        self._precision = np.zeros((0, 0))  # its inverse
+        self._surprise: np.ndarray = np.zeros(0)  # what was measured over what the traits alone say [seen]
+        self._among: np.ndarray = np.zeros((0, 0))  # covariance of what was measured [seen, seen]
+        self._precision: np.ndarray = np.zeros((0, 0))  # its inverse
 
     def learn(self, traits: Traits, measured: float, noise: float) -> None:
         """A candidate of these traits was measured; noise: standard deviation of what the measurement adds."""

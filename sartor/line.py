@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sartor import abstain, calibrate, curve, hardware, leaves, ledger, package
+from sartor import abstain, calibrate, curve, hardware, leaves, ledger, package, relax
 from sartor import bundle as bundles
 from sartor import measure as measuring
 from sartor import needs as need_files
@@ -73,7 +73,8 @@ def build(
         judged = verdicts(needs, report)
         run.events(event("verdict", needs=[verdict.as_dict() for verdict in judged]))
         growth = grow(best, front, ground, needs, run, judged)
-        judged = advised(judged, growth)
+        relaxations = relax.map_of(front, best, judged, growth)
+        judged = relax.advised(advised(judged, growth), relaxations)
         with run.stage("package"):
             record = package.report_record(
                 name=out.resolve().name,
@@ -89,6 +90,7 @@ def build(
                 dataset=ground.dataset,
                 splits=ground.splits,
                 growth=growth,
+                relaxations=relaxations,
                 time=run.once("time", lambda: _time(run, front)),
                 command=package.command_of(needs, out),
             )

@@ -82,6 +82,7 @@ def report_record(
     dataset: Dataset,
     splits: Splits,
     growth: dict[str, Any] | None = None,
+    relaxations: dict[str, Any] | None = None,
     time: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
@@ -125,6 +126,7 @@ def report_record(
         "figures": report.figures,
         "baseline": baseline,
         "growth": growth,
+        "relaxations": relaxations,
         "time": time,
         "environment": report.environment,
         "command": command,
