@@ -63,22 +63,23 @@ class Cost:
             self._flops[name] = max(1.0, float(module.flops(name, profile)))
         return self._flops[name]
 
-    def seconds(self, plan: Plan) -> float:
-        """Of the steps of a plan that are not made yet, and of measuring it."""
+    def seconds(self, plan: Plan, *, spreads: float = 0.0) -> float:
+        """Of the steps of a plan that are not made yet, and of measuring it. spreads: standard deviations of what is believed, all on the slow side."""
         left = [move for move, name in zip(plan.moves, _prefixes(plan), strict=True) if name not in self.made]
         if not left:
-            return self.measuring(plan)
-        child = CHILD_S[_fits(plan)] * self._slower(self._traits("child", plan))
-        return child + sum(self.of(move, plan) for move in left) + self.measuring(plan)
+            return self.measuring(plan, spreads=spreads)
+        child = CHILD_S[_fits(plan)] * self._slower(self._traits("child", plan), spreads)
+        steps = sum(self.of(move, plan, spreads=spreads) for move in left)
+        return child + steps + self.measuring(plan, spreads=spreads)
 
-    def of(self, move: Move, plan: Plan) -> float:
+    def of(self, move: Move, plan: Plan, *, spreads: float = 0.0) -> float:
         """Of one step of a plan."""
-        return self._raw(move, plan, self.profile) * self._slower(self._traits(move.step, plan))
+        return self._raw(move, plan, self.profile) * self._slower(self._traits(move.step, plan), spreads)
 
-    def measuring(self, plan: Plan) -> float:
+    def measuring(self, plan: Plan, *, spreads: float = 0.0) -> float:
         """Of answering the validation rows and of two servers."""
         times = 2.0 if plan.moves[0].step == "fuse" else 1.0  # its members answer one after the other
-        return times * MEASURE_S[_fits(plan)] * self._slower(self._traits("measure", plan))
+        return times * MEASURE_S[_fits(plan)] * self._slower(self._traits("measure", plan), spreads)
 
     def learn(self, candidate: Candidate) -> None:
         """What the steps of a candidate took, as far as they ran and were not found in the cache."""
@@ -167,8 +168,9 @@ class Cost:
         # A step of no time at all says nothing that matters.
         self.belief.learn(self._traits(step, plan), math.log(max(took, 0.05) / max(forecast, 0.05)), NOISE)
 
-    def _slower(self, traits: dict[str, Share]) -> float:
-        return math.exp(self.belief.guess(traits).mean)
+    def _slower(self, traits: dict[str, Share], spreads: float = 0.0) -> float:
+        guess = self.belief.guess(traits)
+        return math.exp(guess.mean + spreads * guess.spread)
 
     def _traits(self, step: str, plan: Plan) -> dict[str, Share]:
         """What tells how much slower a step is than its forecast."""

@@ -84,9 +84,6 @@ class Display:
 
     def _on_decision(self, item: Event) -> None:
         self.shown, self.limits = item["shown"], item["limits"]
-        for one in item["waiting"]:
-            row = self.rows.setdefault(one["id"], Row(one["id"], one["name"]))
-            row.expected, row.chance, row.seconds = one["values"], one["chance"], one["forecast_s"]
         if item["id"] is None:
             self._say(f"Nothing more is tried: {item['why']}", "dim")
         else:
@@ -95,6 +92,9 @@ class Display:
             row.chance, row.seconds = item["chance"], item["forecast_s"]
             if item["why"]:
                 self._say(item["why"], "dim")
+        for one in item["waiting"]:
+            row = self.rows.setdefault(one["id"], Row(one["id"], one["name"]))
+            row.expected, row.chance, row.seconds = one["values"], one["chance"], one["forecast_s"]
         self._redraw()
 
     def _on_step(self, item: Event) -> None:

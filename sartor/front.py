@@ -37,7 +37,6 @@ UNLIKELY, EARLY_SHARE = (
     0.6,
 )  # what has less chance than this is not begun where it would end after this share of the budget
 SCOUT_SHARE = 0.2  # of what a dear candidate takes, for which its body is looked at as it is before
-LONGER = 1.3  # than forecast, that such a candidate may take
 WORTH_A_LOOK = 0.1  # chance to be better by what is preferred; and on the map, logarithm of what a need's gap is expected to shrink by
 FEW_ROWS = 64  # of a class, up to which embeddings are contrasted
 FAST, SIZE = Key("latency_p95", setting=(("concurrency", 1.0),)), Key("size")  # measured of every candidate
@@ -457,13 +456,13 @@ class Front:
     ) -> tuple[Candidate, str] | None:
         """What to try while nothing is good enough."""
         early_s = math.inf
-        if self.needs.budget_s is not None:  # forecasts may be too short
-            early_s = (left_s - (1 - EARLY_SHARE) * self.needs.budget_s) / LONGER
+        if self.needs.budget_s is not None:
+            early_s = left_s - (1 - EARLY_SHARE) * self.needs.budget_s
         hopeful = [
             one
             for one in candidates
             if seen[one.id].chance >= LEAST_CHANCE
-            and (seen[one.id].chance >= UNLIKELY or seen[one.id].seconds <= early_s)
+            and (seen[one.id].chance >= UNLIKELY or seen[one.id].longest_s <= early_s)
         ]
         if hopeful:
             pick = self._for_its_time(hopeful, seen, left_s)
@@ -483,7 +482,7 @@ class Front:
         if known and not any(self._is_pretrained(one.body) for one in tried):
             cheapest = min(known, key=lambda one: seen[one.id].seconds)
             return cheapest, "No need is called out of reach before a pretrained body was measured."
-        return self._for_the_map([one for one in candidates if seen[one.id].seconds <= early_s], seen)
+        return self._for_the_map([one for one in candidates if seen[one.id].longest_s <= early_s], seen)
 
     def _scout(self, pick: Candidate, candidates: Sequence[Candidate], seen: Mapping[str, Outlook]) -> Candidate | None:
         """The same body as it is, where none of its candidates was tried and this one costs little beside what the two share."""

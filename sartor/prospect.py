@@ -31,6 +31,7 @@ class Outlook:
     """What is believed of one candidate."""
 
     seconds: float  # to make and to measure it, beside what is made already
+    longest_s: float  # as long it takes in one case of ten
     sizes: Sizes  # of its steps, that the budget decides
     guesses: Mapping[Key, Guess]
     scales: Mapping[Key, Scale]
@@ -103,16 +104,17 @@ class Prospects:
         than now are made.
         """
         if candidate.kind == "given":
-            return Outlook(0.0, {}, {}, {}, {}, {})
+            return Outlook(0.0, 0.0, {}, {}, {}, {}, {})
         cost = cost or self.cost
         sizes, effort = self._sizes(candidate, made, left_s, cost)
-        seconds = cost.seconds(with_sizes(candidate.plan, sizes))
+        plan = with_sizes(candidate.plan, sizes)
+        seconds, longest_s = cost.seconds(plan), cost.seconds(plan, spreads=gain.REACH)
         nature = self._nature(candidate, effort)
         scales = {key: self.scale(key) for key in self.beliefs}
         guesses = {key: belief.guess(self._traits(nature, key)) for key, belief in self.beliefs.items()}
         chances = {need.key: self._chance(need, guesses, spent_s + seconds) for need in self.needs}
         promises = {need.key: self._promise(need, guesses, chances[need.key]) for need in self.needs}
-        return Outlook(seconds, sizes, guesses, scales, chances, promises)
+        return Outlook(seconds, longest_s, sizes, guesses, scales, chances, promises)
 
     def learn(self, candidate: Candidate) -> None:
         """What a measured candidate teaches about all others."""

@@ -25,13 +25,7 @@ LIMITS = {  # from trivial to impossible
     "banking77": (0.50, 0.88, 0.91, 0.925, 0.97, 0.999),
     "ag_news": (0.50, 0.85, 0.88, 0.90, 0.96, 0.999),
 }
-BUDGET_S = 1800.0
-
-
-@pytest.fixture(autouse=True)
-def every_way(monkeypatch):
-    """Plans with steps that are not there yet are planned all the same: here nothing is run."""
-    monkeypatch.setattr(front, "_there", lambda step: True)
+BUDGET_S, SEEDS = 1800.0, 5
 
 
 def odds(accuracy):
@@ -51,7 +45,9 @@ class World:
             own = {"searched": rng.normal(-0.03, 0.08)}.get(kind, 0.0)
             self.wrong[f"{kind} minilm"] = odds(frozen) + part * gained + own
         self.slower = math.exp(rng.normal(0.0, 0.4))  # this machine
-        self.step = {step: self.slower * math.exp(rng.normal(0.0, 0.15)) for step in ("fit", "freeze", "lora", "train", "search")}
+        self.step = {
+            step: self.slower * math.exp(rng.normal(0.0, 0.15)) for step in ("fit", "freeze", "lora", "train", "search")
+        }
         self.rng, self.known = rng, {}
 
     def measure(self, candidate):
@@ -59,7 +55,9 @@ class World:
         if candidate.id not in self.known:
             eight = candidate.precision == "int8"
             wrong = self.wrong["majority" if candidate.trivial else candidate.weights]
-            right = self.rng.binomial(self.valid, 1 / (1 + math.exp(wrong + (self.rng.normal(0.02, 0.02) if eight else 0.0))))
+            right = self.rng.binomial(
+                self.valid, 1 / (1 + math.exp(wrong + (self.rng.normal(0.02, 0.02) if eight else 0.0)))
+            )
             found = bounds.proportion(right, self.valid)
             details = {"successes": right, "trials": self.valid, "of": self.valid}
             network = candidate.kind in KINDS
@@ -131,7 +129,12 @@ def best_possible(world, limit):
         candidate.plan = with_sizes(candidate.plan, made.outlook(candidate, left_s=BUDGET_S - made.judging_s()).sizes)
         world.make(candidate, made.prospects.cost)
         one = min(
-            chance(need, candidate.report.value(need.key), test_rows=world.test, level=made.level if need.kind == "quality" else 0.95)
+            chance(
+                need,
+                candidate.report.value(need.key),
+                test_rows=world.test,
+                level=made.level if need.kind == "quality" else 0.95,
+            )
             for need in made.asked
         )
         chances.append(one)
@@ -140,33 +143,55 @@ def best_possible(world, limit):
     return min(took, default=None), max(chances)
 
 
-@pytest.mark.parametrize("name", SETS)
-def test_the_first_that_meets_every_need_comes_within_twice_the_best_time(name):
-    ratios, lost = [], 0
-    for seed in range(8):
-        for limit in LIMITS[name]:
-            world = World(name, seed)
-            best, _ = best_possible(world, limit)
-            if best is None:
-                continue
-            _, met, _ = search(world, limit)
-            lost += met is None
-            ratios.append(math.inf if met is None else met / best)
-    assert len(ratios) >= 20
-    assert lost <= 0.05 * len(ratios)
-    assert np.median(ratios) <= 1.5
-    assert np.quantile(ratios, 0.9) <= 2.0, np.sort(ratios)[-8:]
+@pytest.fixture(scope="module")
+def searched():
+    """{set: [(seed, limit, seconds of the best possible or none, greatest chance of all, front, seconds until met or none, until the end)]}."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(front, "_there", lambda step: True)
+        return {
+            name: [
+                (seed, limit, *best_possible(world, limit), *search(world, limit))
+                for seed in range(SEEDS)
+                for limit in LIMITS[name]
+                for world in [World(name, seed)]
+            ]
+            for name in SETS
+        }
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_what_is_impossible_is_said_within_three_fifths_of_the_budget(name):
-    for seed in range(8):
-        for limit in LIMITS[name][-2:]:
-            world = World(name, seed)
-            _, likeliest = best_possible(world, limit)
-            if likeliest >= front.HOPELESS:
-                continue
-            made, met, spent = search(world, limit)
-            assert met is None
-            assert spent + made.judging_s() <= 0.6 * BUDGET_S, (seed, limit)
-            assert any(one.kind in gain.KINDS or one.kind == "frozen" for one in made.found if one.status == "measured")
+def test_the_first_that_meets_every_need_comes_within_twice_the_best_time(searched, name):
+    possible = [(best, met) for _, _, best, _, _, met, _ in searched[name] if best is not None]
+    ratios = [math.inf if met is None else met / best for best, met in possible]
+    assert len(ratios) >= 2 * SEEDS
+    assert np.median(ratios) <= 1.4
+    assert np.mean(np.array(ratios) <= 2.0) >= 0.9, np.sort(ratios)[-6:]
+
+
+def test_what_can_be_met_is_found(searched):
+    """By a search through all candidates something is good enough: then by the planner as well, but for what lies at the very edge."""
+    found = [met is not None for of_set in searched.values() for _, _, best, _, _, met, _ in of_set if best is not None]
+    assert np.mean(found) >= 0.95
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_what_is_impossible_is_said_within_three_fifths_of_the_budget(searched, name):
+    hopeless = [told for told in searched[name] if told[3] < front.HOPELESS]
+    assert len(hopeless) >= SEEDS
+    for seed, limit, _, _, made, met, spent in hopeless:
+        assert met is None
+        assert spent + made.judging_s() <= 0.6 * BUDGET_S, (seed, limit)
+        assert any(one.kind in (*gain.KINDS, "frozen") for one in made.found if one.status == "measured")
+
+
+def test_what_was_expected_holds_as_often_as_it_says(searched):
+    """Of accuracies that were measured about four in five lie within the interval that was told before."""
+    inside = [
+        ends["low"] <= one.measured(ACCURACY) <= ends["high"]
+        for of_set in searched.values()
+        for told in of_set
+        for one in told[4].found
+        if one.status == "measured" and not one.trivial and (ends := one.outlook["values"]["accuracy"])
+    ]
+    assert len(inside) > 100
+    assert 0.7 <= np.mean(inside) <= 1.0
