@@ -32,10 +32,7 @@ GOOD_ENOUGH = 0.9
 HOPELESS = 0.05
 SHARE_FOR_PREFERENCE = 0.25  # of what is left of the budget, once everything is likely met
 LEAST_CHANCE = 0.03  # of meeting every need, that a candidate is tried for
-UNLIKELY, EARLY_SHARE = (
-    0.15,
-    0.6,
-)  # what has less chance than this is not begun where it would end after this share of the budget
+UNLIKELY, EARLY_SHARE = 0.15, 0.6  # what has less chance is not begun where it may end after this share of the budget
 SCOUT_SHARE = 0.2  # of what a dear candidate takes, for which its body is looked at as it is before
 WORTH_A_LOOK = 0.1  # chance to be better by what is preferred; and on the map, logarithm of what a need's gap is expected to shrink by
 FEW_ROWS = 64  # of a class, up to which embeddings are contrasted

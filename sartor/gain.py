@@ -29,9 +29,7 @@ Traits = Mapping[str, Share]
 
 REACH = float(distributions.norm.ppf(0.9))  # standard deviations to each end of an interval of 80 %
 LEAST_WRONG = 5e-4  # of a share: what is closer to perfect is told apart by no number of rows that anybody has
-DISAGREE = (
-    0.5  # of the variance of two models' scores on the same rows, what they do not have in common, see `curve.DISAGREE`
-)
+DISAGREE = 0.5  # of the variance of two scores on the same rows, what they do not have in common, as of `curve`
 UNBOUNDED = 0.3  # spread of a measurement that came without bounds
 LEAST_NOISE = 1e-3  # of what was measured, so that two facts that differ are no contradiction
 NODES = distributions.norm.ppf((np.arange(41) + 0.5) / 41)  # equally likely places of a standard normal
@@ -45,10 +43,7 @@ HALVING, ENOUGH_ROWS = 0.3, 200.0
 # uneven and a model errs less as well, though by how much is not told.
 TRIVIAL_SPREAD = 1.5
 TRIVIAL_OF_SHARES: Share = (1.5, 1.5)  # of measures that are no proportion, such as macro F1
-TRIVIAL_OF_NUMBERS: Share = (
-    0.9,
-    0.6,
-)  # of errors in the target's own unit, or nats: a first model leaves about 40 % of the median's error
+TRIVIAL_OF_NUMBERS: Share = (0.9, 0.6)  # of errors in the target's own unit: a first model leaves about 40 % of them
 # Frozen MiniLM over n-grams, which need rows to know words: measured (and this) on sst2 with 2,768 rows of a class +.17 (.00), 87 −.55 (−.39); ag_news 1,200
 # +.17 (−.06), 37 −.91 (−.53); banking77 104 −.28 (−.36), 3 −.85 (−.96).
 PRETRAINED: Share = (0.05, 0.4)
@@ -57,23 +52,24 @@ PRETRAINED_MEDIA: Share = (-0.6, 0.7)  # pictures and sound, where what learns f
 NOTHING: Share = (0.0, 0.5)  # a network that learns from nothing
 FUSED: Share = (-0.3, 0.5)  # several inputs over one
 FITTED, BODY = (0.0, 0.35), (0.0, 0.2)  # one that fits itself over another, one encoder over another
+FITTED_CELLS: Share = (0.0, 0.7)  # trees find what no linear layer can, and the other way round
 DOUBLING = -0.06  # of each doubling of a pretrained body's cost; BERT-base over MiniLM is three
 # Tuning all weights over the frozen body grows with the rows of a class: −.12 for each doubling of 1 + rows / 50. Growth benchmark, gain measured
 # (and this): sst2 with 173 rows of a class −.10 (−.26), 692 −.29 (−.47), 2,768 −.69 (−.70); banking77 3 +.04 (−.01), 26 −.07 (−.07), 104 −.16 (−.19);
 # ag_news 1,200 −.50 (−.56).
 TUNING, TUNING_SPREAD, ROWS_TO_TUNE = -0.12, 0.07, 50.0
-KINDS: Mapping[
-    str, tuple[float, Share]
-] = {  # kind: (how much of the gain of tuning all weights it has, what it has of its own)
+# kind: (how much of the gain of tuning all weights it has, what it has of its own). Assumed until `make bench-climb` has measured them, as is the gain of
+# contrasting a handful of rows (Tunstall et al. 2022), so their spreads are wide.
+KINDS: Mapping[str, tuple[float, Share]] = {
     "last blocks": (0.6, (0.0, 0.1)),
     "LoRA": (0.95, (0.02, 0.08)),
     "tuned": (1.0, (0.0, 0.0)),
     "searched": (1.0, (-0.05, 0.1)),  # the priors are meant to be good enough without it
     "read on": (1.0, (-0.1, 0.15)),
 }
-CONTRASTED: Share = (-0.25, 0.3)  # over the frozen body, of a handful of rows (Tunstall et al. 2022, table 2)
+CONTRASTED: Share = (-0.25, 0.3)
 WEIGHTS: Share = (0.0, 0.1)  # what no trait tells: the same plan with another seed
-INT8: Share = (0.02, 0.04)  # sst2 .883 against .881 in float, demo −.01 to .00
+INT8: Share = (0.02, 0.04)  # sst2 .883 against .881 in float (docs/benchmarks.md, honesty)
 INT8_CALIBRATED: Share = (0.05, 0.1)  # convolutions, whose scales are fixed beforehand
 
 
@@ -185,7 +181,7 @@ class Nature:
     precision: str = "float32"
     network: bool = False  # trained by gradients
     pretrained: bool = False
-    media: bool = False  # reads pictures or sound
+    text: bool = True  # among its inputs
     doublings: float = 0.0  # of its body's cost over that of the smallest pretrained one
     rows_of_class: float = 1.0
     classes: int = 1
@@ -204,9 +200,9 @@ def quality_traits(nature: Nature, scale: Scale) -> dict[str, Share]:
         alike = (math.log(max(1, nature.classes - 1)) - data[0], TRIVIAL_SPREAD)
         return traits | {"trivial": alike if scale.odds else of_shares}
     if nature.kind == "fused":
-        return traits | {"fused": FUSED, f"body {nature.body}": FITTED, f"weights {nature.weights}": WEIGHTS}
+        return traits | {"fused": FUSED, f"body {nature.body}": FITTED_CELLS, f"weights {nature.weights}": WEIGHTS}
     if not nature.network:
-        return traits | {f"body {nature.body}": FITTED}
+        return traits | {f"body {nature.body}": FITTED if nature.text else FITTED_CELLS}
     traits |= {
         f"body {nature.body}": (DOUBLING * nature.doublings, BODY[1]) if nature.pretrained else FITTED,
         f"weights {nature.weights}": WEIGHTS,
@@ -217,7 +213,7 @@ def quality_traits(nature: Nature, scale: Scale) -> dict[str, Share]:
             traits["way searched"] = KINDS["searched"][1]
     else:
         knows = KNOWING * math.log2(1 + ROWS_TO_KNOW / nature.rows_of_class)
-        traits["pretrained"] = PRETRAINED_MEDIA if nature.media else (PRETRAINED[0] + knows, PRETRAINED[1])
+        traits["pretrained"] = (PRETRAINED[0] + knows, PRETRAINED[1]) if nature.text else PRETRAINED_MEDIA
         if nature.kind == "contrasted":
             traits["way contrasted"] = CONTRASTED
         elif nature.kind in KINDS:
@@ -227,20 +223,17 @@ def quality_traits(nature: Nature, scale: Scale) -> dict[str, Share]:
             traits["tuning"] = (TUNING * amount, TUNING_SPREAD * amount)
             traits[f"way {nature.kind}"] = own
     if nature.precision == "int8":
-        traits["int8"] = INT8_CALIBRATED if nature.media else INT8
+        traits["int8"] = INT8 if nature.text else INT8_CALIBRATED
     return traits
 
 
 # What a client of the server waits for beside the model: .55 to .7 ms, n-grams and tables .6 to 1.1 (docs/benchmarks.md).
 SERVER_MS = 0.6
-FASTER_INT8: Share = (-0.6, 0.3)  # MiniLM with fused operators 6.7 against 4.1 ms on AVX2, 4.1 against 1.4 with VNNI
-SMALLER_INT8: Share = (-1.35, 0.12)  # MiniLM 90.9 against 23.5 MB
+FASTER_INT8: Share = (-0.6, 0.3)  # MiniLM with fused operators 4.1 against 6.7 ms on AVX2 (docs/log.md, 2026-11-23)
+SMALLER_INT8: Share = (-1.35, 0.12)  # MiniLM 23.5 against 90.9 MB
 LIBRARIES_MB, START_S = 75.0, 0.5  # of a server process without a model
-QUANTILES = {
-    "latency_p50": -0.25,
-    "latency_p95": 0.1,
-    "latency_p99": 0.35,
-}  # over the latency of a row of median length
+# Logarithms over the latency of a row of median length.
+QUANTILES = {"latency_p50": -0.25, "latency_p95": 0.1, "latency_p99": 0.35}
 # By how much a need's bound lies beyond what is measured: 15 to 20 % of a p95 (docs/log.md, 2026-11-26).
 MARGINS = {"latency_p50": 0.08, "latency_p95": 0.17, "latency_p99": 0.3, "throughput": 0.12, "memory": 0.03}
 

@@ -210,6 +210,7 @@ class Prospects:
             candidate.precision,
             rows_of_class=profile.rows / (profile.classes if profile.classes > 1 else 10),
             classes=profile.classes,
+            text="text" in profile.kinds,
             latency_ms=gain.SERVER_MS + FITTED_MS,
         )
         if candidate.trivial:
@@ -224,7 +225,6 @@ class Prospects:
             plain,
             network=True,
             pretrained=bool(body.module.PRETRAINED),
-            media=not profile.kinds & {"text"},
             doublings=math.log2(flops[body.name] / smallest),
             effort=effort,
             megabytes=body.megabytes,
