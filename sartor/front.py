@@ -311,11 +311,8 @@ class Front:
     def foresee(self, *, left_s: float) -> Iterator[Candidate]:
         """Every candidate in the order in which it would be tried if nothing that is measured changed what is believed; then those passed over."""
         imagined = copy.copy(self)
-        imagined.waiting, imagined.found, imagined.prospects = (
-            list(self.waiting),
-            list(self.found),
-            copy.copy(self.prospects),
-        )
+        imagined.waiting, imagined.found = list(self.waiting), list(self.found)
+        imagined.prospects = copy.copy(self.prospects)
         imagined.prospects.cost = self.prospects.cost.copy()
         while (decision := imagined.next(left_s=left_s)).candidate is not None:
             candidate = imagined.take(decision)
@@ -464,10 +461,8 @@ class Front:
         if hopeful:
             pick = self._for_its_time(hopeful, seen, left_s)
             if (scout := self._scout(pick, candidates, seen)) is not None:
-                return (
-                    scout,
-                    f"It shares its first steps with {pick.plan.name}, and tells for little how far that will come and how long it takes.",
-                )
+                tells = "tells for little how far that will come and how long it takes"
+                return scout, f"It shares its first steps with {pick.plan.name}, and {tells}."
             told = f"{seen[pick.id].chance:.0%} likely to meet every need, in about {seen[pick.id].seconds:.0f} s"
             return pick, f"{told}: the most for its time."
         tried = [one for one in self.found if not one.trivial and one.status in ("measured", "imagined")]
@@ -538,6 +533,7 @@ class Front:
         self, good: Sequence[Candidate], candidates: Sequence[Candidate], seen: Mapping[str, Outlook], left_s: float
     ) -> tuple[Candidate, str] | None:
         """What to try once one candidate is good enough."""
+        candidates = [one for one in candidates if seen[one.id].in_time >= GOOD_ENOUGH]
         if self.needs.prefer is None:
             weights = {one.weights for one in good}
             eight = next((one for one in candidates if one.precision == "int8" and one.weights in weights), None)
@@ -562,11 +558,8 @@ class Front:
                 / seen[one.id].seconds
             ),
         )
-        likely = seen[pick.id].guesses[self.prefer].below(best)
-        return (
-            pick,
-            f"{likely:.0%} likely to be better in {self.prefer}, which is preferred among what meets every need.",
-        )
+        likely = f"{seen[pick.id].guesses[self.prefer].below(best):.0%} likely to be better in {self.prefer}"
+        return pick, f"{likely}, which is preferred among what meets every need."
 
     def _best_of(self, good: Sequence[Candidate]) -> float:
         """The best so far by what is preferred, on its scale; beyond all reach where that was not measured."""
@@ -582,7 +575,7 @@ class Front:
 
     def _why_enough(self, good: Sequence[Candidate], seen: Outlook) -> Passed:
         """Why one is not tried once another is good enough."""
-        if self.prefer is None:
+        if self.prefer is None or seen.in_time < GOOD_ENOUGH:
             return Passed("met", f"{good[0].plan.name} already meets every need.")
         if seen.better(self.prefer, self._best_of(good)) < WORTH_A_LOOK:
             return Passed("met", f"It is not likely to be better in {self.prefer} and to meet every need.")

@@ -53,6 +53,11 @@ class Outlook:
         """Of meeting every need that is not about the answers."""
         return gain.together((key, one) for key, one in self.chances.items() if key.measure in SYSTEM)
 
+    @property
+    def in_time(self) -> float:
+        """The chance that a need on the training time, which is that of the whole build, is still met when it was made."""
+        return min((one for key, one in self.chances.items() if key.measure == "training_time"), default=1.0)
+
     def chance_but(self, key: Key) -> float:
         """Of meeting every need but one."""
         return gain.together((other, one) for other, one in self.chances.items() if other != key)

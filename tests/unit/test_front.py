@@ -161,6 +161,18 @@ def test_eight_bits_of_what_meets_every_need_are_tried():
     assert "eight bits" in decision.why
 
 
+def test_nothing_more_is_tried_that_would_break_a_limit_on_the_training_time():
+    front = front_of("accuracy >= 0.9", "training_time <= 40 s", prefer="accuracy")
+    tried(front, "majority", 250, 0.6, seconds=5.0)
+    candidate = waiting(front, "minilm-frozen-float32")
+    front.waiting.remove(candidate)
+    time = Value(Key("training_time"), 25.0, 25.0, 25.0, 1, "s")
+    candidate.report = Report([share(960, 1000), Value(FAST, 4.0, 3.9, 4.1, 2000, "ms"), time])
+    candidate.status, candidate.seconds = "measured", 28.0
+    front.add(candidate)
+    assert front.next(left_s=1000).candidate is None
+
+
 def test_a_preference_may_spend_a_quarter_of_what_is_left():
     front = front_of("accuracy >= 0.9", prefer="accuracy")
     tried(front, "majority", 250, 0.6)
