@@ -32,11 +32,10 @@ def map_of(
     if all(verdict.verdict == "met" for verdict in judged):
         return None
     proven = _proven(front, chosen, judged)
-    others = [
-        one for one in _serious(front) if proven is None or one is not chosen
-    ]  # of which the test rows say nothing
-    points = _nearest([point for one in others if (point := _point(front, one)) is not None], front.asked)
-    points = ([proven] if proven is not None else []) + [one for one in points if one["relax"]]
+    points = _nearest([point for one in _serious(front) if (point := _point(front, one)) is not None], front.asked)
+    if proven is not None:  # then what validation said of it is no news
+        points = [proven, *(point for point in points if point["candidate"] != chosen.id)]
+    points = [point for point in points if point["relax"]]
     wanted = {told["need"] for point in points for told in point["relax"]}
     wanted |= {verdict.need for verdict in judged if verdict.verdict != "met"}
     return {
