@@ -553,13 +553,15 @@ def _verdicts(record: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from sartor.display import verdict_lines
+    from sartor.display import instead_lines, verdict_lines
 
     console = Console(highlight=False, soft_wrap=True)
     if not record["needs"]:
         console.print("No needs were given, so nothing is judged.")
     for text, colour in verdict_lines(record["needs"]):
         console.print(Text(text, style=colour))
+    for text in instead_lines(record.get("relaxations")):
+        console.print(Text(text))
 
 
 def _rows(given: list[str]) -> list[Any]:
