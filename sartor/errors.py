@@ -122,6 +122,8 @@ MESSAGES: dict[str, str] = {
     "verify.data-changed": "The rows of {source} are not those that {path} was judged on (fingerprint {found}, then {known}). Name the file to judge on: sartor verify {path} DATA",
     "verify.no-data": "The data that {path} was built from is not here ({source}). Name the file to judge on: sartor verify {path} DATA",
     "verify.no-class": "None of the classes in column {target!r} of {source} is known to {path}, such as {found}. Its classes are: {known}.",
+    "plan.body": "The method {method} does not go with this body: {why}. Leave the step out of the plan, or begin with another backbone.",
+    "plan.task": "The step {step!r} does not go with the task {task!r}: {why}. Leave it out of the plan.",
     "plan.file": "{path} cannot be read as a plan: {why}. Give the plan.json of a bundle, or one of its form.",
     "plan.unfinished": "The plan ends with {gives}, and nothing can be served from that. Let it end with the step export, or quantise after it.",
     "plan.argument": "The step {step!r} of the plan takes {expected} as {name!r}; found {found!r}.",

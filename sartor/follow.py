@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -201,7 +201,7 @@ def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> 
             changes = step.run(before, ctx, **step.resolve(dict(move.arguments), ctx))
             meta = _meta(before, changes, job)
             if before is not None:
-                _inherit(before, ctx.folder)
+                _inherit(before, ctx.folder, meta)
             bundles.write_json(ctx.folder / "bundle.json", meta)
             seconds = time.monotonic() - began
             bundles.write_json(
@@ -241,7 +241,18 @@ def child_main(job_file: str) -> int:
 def versions() -> dict[str, str]:
     """Versions of the libraries that decide what a step computes."""
     found = {}
-    for name in ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "scikit-learn", "numpy", "safetensors"):
+    for name in (
+        "torch",
+        "transformers",
+        "tokenizers",
+        "peft",
+        "optuna",
+        "onnx",
+        "onnxruntime",
+        "scikit-learn",
+        "numpy",
+        "safetensors",
+    ):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -310,7 +321,8 @@ def _meta(before: Bundle | None, changes: dict[str, Any], job: dict[str, Any]) -
     return meta | changes
 
 
-def _inherit(before: Bundle, folder: Path) -> None:
-    """Carries over what the step did not write anew; graphs that it replaced stay behind."""
+def _inherit(before: Bundle, folder: Path, meta: Mapping[str, Any]) -> None:
+    """Carries over what the step did not write anew; graphs that it replaced stay behind, and an adapter that is part of the weights now."""
     runtime = [name for name in before.manifest["files"] if name.startswith("runtime/")]
-    bundles.link(before, folder, leave=["bundle.json", "step.json", *runtime])
+    merged = [] if "adapter" in meta["backbone"] else ["adapter.safetensors"]
+    bundles.link(before, folder, leave=["bundle.json", "step.json", *runtime, *merged])

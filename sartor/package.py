@@ -14,6 +14,7 @@ import yaml
 from sartor import __version__, bundle, leaves, ledger, page
 from sartor import needs as need_files
 from sartor.bundle import Bundle
+from sartor.data import examples
 from sartor.data.dataset import Dataset, Finding, Splits
 from sartor.front import Candidate, Front
 from sartor.ledger import Look
@@ -44,13 +45,13 @@ def stage(chosen: Candidate, needs: Needs, dataset: Dataset, splits: Splits, *, 
             "sartor": __version__,
         }
         meta["heads"] = [head | chosen.settled for head in meta["heads"]]
-        if "pooling" in body and not body.get("owns_weights"):
-            # The cached prefix names its base weights; what leaves the house holds them, so that transformers can load it.
+        if not body.get("owns_weights") or "adapter" in body:
+            # A cached prefix holds what it has beside its base weights; what leaves the house holds all, so that transformers can load it.
             from sartor import model
 
-            model.save(model.load(built.path), folder)
-            meta["backbone"] = body | {"owns_weights": True}
-        bundle.link(built, folder, leave=["bundle.json", "step.json"])
+            meta["backbone"] = model.save(model.load(built.path), folder, body, whole=True)
+        # An adapter that became part of the weights is not beside them any more, and examples that were made stay in the house.
+        bundle.link(built, folder, leave=["bundle.json", "step.json", "adapter.safetensors", examples.MORE])
         bundle.write_json(folder / "bundle.json", meta)
         bundle.write_json(folder / "plan.json", chosen.plan.as_dict())
         (folder / "needs.yaml").write_text(need_files.dump(_absolute(needs)), encoding="utf-8")

@@ -82,9 +82,13 @@ _KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bo
 
 def _check_arguments(move: Move) -> None:
     """Those that the step names in its signature; what it takes beside them it checks itself."""
-    parameters = inspect.signature(leaves.load("step", move.step).run).parameters
+    step = leaves.load("step", move.step)
+    parameters = dict(inspect.signature(step.run).parameters)
+    also = getattr(step, "ALSO", None)
+    open_ended = also is None and any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    if also is not None:
+        parameters |= inspect.signature(leaves.load("step", also).run).parameters
     named = {name: one for name, one in parameters.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
-    open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
     for name, value in move.arguments.items():
         if name not in named and not open_ended:
             known = ", ".join(named) or "nothing"
