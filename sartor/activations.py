@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from sartor.data.batch import batches
+from sartor.device import autocast, tensor, tensors
 
 MOST_BYTES = 8 << 30  # of one file of states
 
@@ -42,7 +43,7 @@ class Kept:
         for row, position in enumerate(positions):
             end, length = int(self.ends[position]), int(self.lengths[position])
             made[row, :length] = self.states[end - length : end]
-        return torch.from_numpy(made)
+        return tensor(made)
 
 
 def refused(body: Any, *lengths: np.ndarray) -> str:
@@ -60,7 +61,7 @@ def keep(
     file: Path,
     *,
     above: int,
-    autocast: Callable[[], Any],
+    bf16: bool,
     progress: Callable[[int, int], None],
 ) -> Kept:
     """The states of every example before the last `above` blocks. model: with a body of blocks that follow each other, whose states are [B, T, size]."""
@@ -71,15 +72,15 @@ def keep(
     kept: Kept | None = None
     done = 0
     try:
-        with torch.inference_mode(), autocast():
+        with torch.inference_mode(), autocast(bf16):
             for places in batches(
                 lengths, seed=0, epoch=0, batch_rows=max(1, len(encoded)), batch_units=processor.batch_units
             ):
                 seen.clear()
                 batch = processor.padded([encoded[i] for i in places])
-                model.body(**{name: torch.from_numpy(array) for name, array in batch.items()})
+                model.body(**tensors(batch))
                 several = isinstance(seen[0], tuple)
-                states = (seen[0][0] if several else seen[0]).float().numpy()
+                states = (seen[0][0] if several else seen[0]).float().cpu().numpy()
                 kept = kept or Kept(file, lengths, states.shape[-1], several=several)
                 for place, row in zip(places, states, strict=True):
                     kept.write(place, row[: int(lengths[place])])

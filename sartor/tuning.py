@@ -21,6 +21,7 @@ from sartor import activations, adapting, leaves, loop
 from sartor import model as models
 from sartor.data.batch import batches
 from sartor.data.examples import with_more
+from sartor.device import autocast, device, tensor, tensors
 from sartor.step.fit import judging
 
 Prepare = Callable[[models.Model], None]  # marks what is trained, and attaches what is new
@@ -77,6 +78,7 @@ def tune(
     if not settings.embeddings and hasattr(backbone, "base_weights"):  # tables that nobody trained have to be learned
         ctx.note(held=hold_embeddings(model.body))
     ctx.note(trained=trained(model), weights=sum(parameter.numel() for parameter in model.parameters()))
+    model.to(device())
     work = _Work(bundle, ctx, model, settings)
     with ExitStack() as stack:
         if above and (why := activations.refused(model.body, work.costs, work.processor.costs(work.valid_ids))):
@@ -101,7 +103,7 @@ def tune(
     ctx.note(curve=outcome.curve, best_epoch=outcome.best_epoch)
     if len(work.heads) > 1:
         ctx.note(weights_of_targets=work.together.told())
-    return model, outcome
+    return model.cpu(), outcome
 
 
 def save(model: models.Model, bundle: Any, ctx: Any) -> dict[str, Any]:
@@ -191,13 +193,13 @@ class _Work:
         backbone = leaves.load("backbone", meta["backbone"]["leaf"])
         self.processor = backbone.processor(bundle.path, meta["backbone"])
         self.heads = [(head, leaves.load("task", head["task"])) for head in meta["heads"]]
-        self.together = Together(model, len(self.heads))
+        self.together = Together(model, len(self.heads)).to(device())
         self.train = with_more(ctx.examples("train"), bundle.path)
         self.valid = judging(ctx.examples("train"), ctx.examples("valid"), meta["heads"][0])
         self.ids, self.valid_ids = self.processor.encode(self.train.inputs), self.processor.encode(self.valid.inputs)
         self.costs = self.processor.costs(self.ids)
         self.targets = {
-            head["output"]: torch.from_numpy(task.encode(self.train.targets[head["target"]], head["spec"]))
+            head["output"]: tensor(task.encode(self.train.targets[head["target"]], head["spec"]))
             for head, task in self.heads
         }
         self.kinds = {column["name"]: column["kind"] for column in meta["inputs"]}
@@ -222,7 +224,7 @@ class _Work:
                 ids,
                 folder / f"{name}.f32",
                 above=above,
-                autocast=self._autocast,
+                bf16=self.settings.bf16,
                 progress=lambda done, total, name=name: self.ctx.progress(  # type: ignore[misc]
                     f"activations of {name}", done=done, total=total, unit="rows"
                 ),
@@ -237,13 +239,13 @@ class _Work:
         """The mean loss of a batch [B]."""
         if self.kept is not None:
             self.kept[0].at(self.kept[1], positions)
-        features = self.model.body(**_tensors(self._batch(positions)))
-        index = torch.from_numpy(positions)
+        features = self.model.body(**tensors(self._batch(positions)))
+        index = tensor(positions)
         if not self.settings.mix:
             return self._of(features, index)
         # Mixing of hidden states (Verma et al. 2019, section 2), those that the heads see.
         share = torch.distributions.Beta(self.settings.mix, self.settings.mix).sample()
-        other = torch.randperm(len(positions))
+        other = torch.randperm(len(positions)).to(index.device)
         mixed = share * features + (1 - share) * features[other]
         return share * self._of(mixed, index) + (1 - share) * self._of(mixed, index[other])
 
@@ -286,10 +288,10 @@ class _Work:
         for places in self._places():
             if self.kept is not None:
                 self.kept[0].at(self.kept[2], places)
-            with self._autocast():
-                outputs = self.model(**_tensors(self.processor.padded([self.valid_ids[i] for i in places])))
+            with autocast(self.settings.bf16):
+                outputs = self.model(**tensors(self.processor.padded([self.valid_ids[i] for i in places])))
             for name, output in outputs.items():
-                for place, row in zip(places, output.float().numpy(), strict=True):
+                for place, row in zip(places, output.float().cpu().numpy(), strict=True):
                     found[name][place] = row
         scores = [
             score_of(task, head["spec"], np.stack(found[head["output"]]), self.valid.targets[head["target"]])
@@ -311,9 +313,6 @@ class _Work:
         top = 1.0 if task.METRICS[task.PRIMARY].better == "higher" else 0.0
         return (score - floor) / max(top - floor, 1e-9)
 
-    def _autocast(self) -> Any:
-        return torch.autocast("cpu", torch.bfloat16, enabled=self.settings.bf16)
-
 
 def score_of(task: Any, spec: Mapping[str, Any], outputs: np.ndarray, truth: Sequence[Any]) -> float:
     """The task's primary metric of outputs [n, …], higher is better."""
@@ -323,14 +322,10 @@ def score_of(task: Any, spec: Mapping[str, Any], outputs: np.ndarray, truth: Seq
     return value if metric.better == "higher" else -value
 
 
-def _tensors(batch: Mapping[str, np.ndarray]) -> dict[str, torch.Tensor]:
-    return {name: torch.from_numpy(array) for name, array in batch.items()}
-
-
 def _class_weights(spec: Mapping[str, Any]) -> torch.Tensor:
     counts = np.maximum(1, np.asarray(spec["counts"], dtype=np.float64))
     weights = 1 / np.sqrt(counts)
-    return torch.tensor(weights / np.average(weights, weights=counts), dtype=torch.float32)
+    return tensor((weights / np.average(weights, weights=counts)).astype(np.float32))
 
 
 def _removed(folder: Path) -> None:

@@ -52,10 +52,11 @@ def run(bundle: Any, ctx: Any, *, rows: int, learning_rate: float, embeddings: b
 
     from sartor import loop, tuning
     from sartor import model as models
+    from sartor.device import device, tensor, tensors
 
     meta = bundle.meta
     backbone = leaves.load("backbone", meta["backbone"]["leaf"])
-    model = models.load(bundle.path)
+    model = models.load(bundle.path).to(device())
     tuning.only(model, lambda name: True)
     for parameter in model.heads.parameters():
         parameter.requires_grad_(False)
@@ -69,12 +70,10 @@ def run(bundle: Any, ctx: Any, *, rows: int, learning_rate: float, embeddings: b
 
     def objective(positions: np.ndarray) -> Any:
         batch = processor.padded([ids[i] for i in positions])
-        features = functional.normalize(
-            model.body(**{name: torch.from_numpy(one) for name, one in batch.items()}).float()
-        )
-        of_row = torch.from_numpy(codes[positions])
+        features = functional.normalize(model.body(**tensors(batch)).float())
+        of_row = tensor(codes[positions])
         alike = (of_row[:, None] == of_row[None]).float()
-        others = 1 - torch.eye(len(positions))
+        others = 1 - torch.eye(len(positions), device=alike.device)
         gap = (features @ features.T - alike).square() * others
         # Pairs within classes and across weigh the same, however many there are of each.
         inside, across = alike * others, 1 - alike
@@ -106,7 +105,7 @@ def run(bundle: Any, ctx: Any, *, rows: int, learning_rate: float, embeddings: b
         stage=f"contrast {meta['backbone']['ref']}",
     )
     ctx.note(contrasted=sum(map(len, order)))
-    return tuning.save(model, bundle, ctx)
+    return tuning.save(model.cpu(), bundle, ctx)
 
 
 def drawn(codes: np.ndarray, rows: int, rng: np.random.Generator) -> list[np.ndarray]:

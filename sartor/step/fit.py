@@ -176,16 +176,20 @@ def embed(model: Any, processor: Any, inputs: Any, ctx: Any, *, bf16: bool) -> n
     """The body's features of every input [n, width] float32, in batches of like length and of the size that the processor likes best."""
     import torch
 
+    from sartor.device import autocast, device, tensors
+
     ids = processor.encode(inputs)
     lengths = processor.costs(ids)
     features = np.zeros((len(ids), model.body.width), dtype=np.float32)
     done = 0
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    body = model.body.to(device())
+    with torch.inference_mode(), autocast(bf16):
         for places in batches(lengths, seed=0, epoch=0, batch_rows=max(1, len(ids)), batch_units=processor.batch_units):
             batch = processor.padded([ids[i] for i in places])
-            features[places] = model.body(**{k: torch.from_numpy(v) for k, v in batch.items()}).float().numpy()
+            features[places] = body(**tensors(batch)).float().cpu().numpy()
             done += len(places)
             ctx.progress("embed", done=done, total=len(ids), unit="rows")
+    body.cpu()
     return features
 
 

@@ -95,15 +95,19 @@ class Speaker:
         """Raises: InputError `backbone.*`."""
         from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+        from sartor.device import device
+
         folder = pretrained.folder_of(ref, FAMILIES)
         safely = {"local_files_only": True, "trust_remote_code": False}
         self.tokenizer = AutoTokenizer.from_pretrained(folder, **safely)
-        self.model = AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True, **safely).eval()
+        self.model = AutoModelForSeq2SeqLM.from_pretrained(folder, use_safetensors=True, **safely).eval().to(device())
         self.prefix, self.top_p, self.temperature = prefix, top_p, temperature
 
     def say(self, texts: Sequence[str], *, seed: int) -> list[str]:
         """One text for each of these, the same for the same seed and neighbours."""
         import torch
+
+        from sartor.device import device
 
         taken = self.tokenizer(
             [self.prefix + text for text in texts], padding=True, truncation=True, return_tensors="pt"
@@ -111,8 +115,8 @@ class Speaker:
         torch.manual_seed(seed % 2**63)
         with torch.inference_mode():
             said = self.model.generate(
-                input_ids=taken["input_ids"],
-                attention_mask=taken["attention_mask"],
+                input_ids=taken["input_ids"].to(device()),
+                attention_mask=taken["attention_mask"].to(device()),
                 do_sample=True,
                 num_beams=1,
                 top_p=self.top_p,

@@ -60,6 +60,7 @@ def run(
 
     from sartor import loop, tuning
     from sartor import model as models
+    from sartor.device import autocast, device, tensor, tensors
 
     meta = bundle.meta
     model = models.load(bundle.path)
@@ -67,6 +68,7 @@ def run(
     hidden = getattr(processor, "mask_id", None)
     if not hasattr(model.body, "states") or hidden is None:
         raise InputError("plan.body", method="pretrain", why="the body was not trained to guess hidden words")
+    mask: int = hidden
     inputs = _inputs(ctx)
     ids = [row for row in processor.encode(inputs) if len(row) > 2]
     rng = np.random.default_rng(ctx.seed)
@@ -86,17 +88,17 @@ def run(
             self.bias = nn.Parameter(torch.zeros(words))
 
         def losses(self, rows: list[Any], drawn: np.random.Generator) -> Any:
-            batch, places, truth = masked(processor.padded(rows), fixed, hidden, words, drawn)
-            states = model.body.states(**{name: torch.from_numpy(one) for name, one in batch.items()})
-            chosen = states[torch.from_numpy(places[0]), torch.from_numpy(places[1])]
+            batch, places, truth = masked(processor.padded(rows), fixed, mask, words, drawn)
+            states = model.body.states(**tensors(batch))
+            chosen = states[tensor(places[0]), tensor(places[1])]
             guessed = functional.linear(self.head(chosen), table.weight, self.bias)
-            return functional.cross_entropy(guessed.float(), torch.from_numpy(truth))
+            return functional.cross_entropy(guessed.float(), tensor(truth))
 
     for parameter in model.heads.parameters():
         parameter.requires_grad_(False)
     tuning.hold_embeddings(model.body)
     torch.manual_seed(ctx.seed)
-    guessing = Guessing()
+    guessing = Guessing().to(device())
 
     def objective(positions: np.ndarray) -> Any:
         drawn = np.random.default_rng(int(torch.randint(1 << 62, (1,))))
@@ -105,7 +107,7 @@ def run(
     def validate() -> dict[str, float]:
         drawn, losses = np.random.default_rng(0), []
         for begin in range(0, len(held), batch_rows):
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            with autocast(bf16):
                 losses.append(float(guessing.losses([ids[i] for i in held[begin : begin + batch_rows]], drawn)))
         return {"valid": -float(np.mean(losses))}
 
@@ -138,7 +140,7 @@ def run(
         stage=f"pretrain {meta['backbone']['ref']}",
     )
     ctx.note(read=len(ids), guessing={"before": before, "after": -outcome.best_score, "epochs": outcome.curve})
-    return tuning.save(model, bundle, ctx)
+    return tuning.save(model.cpu(), bundle, ctx)
 
 
 def masked(
@@ -160,7 +162,8 @@ def masked(
     changed[chosen & (draw < 0.8)] = hidden
     others = chosen & (draw >= 0.8) & (draw < 0.9)
     changed[others] = rng.integers(words, size=int(others.sum()))
-    return batch | {"input_ids": changed}, np.nonzero(chosen), truth
+    found, where = np.nonzero(chosen)
+    return batch | {"input_ids": changed}, (found, where), truth
 
 
 def _inputs(ctx: Any) -> list[dict[str, Any]]:

@@ -418,7 +418,7 @@ def test_a_mean_of_weights_is_taken_where_it_is_better(tmp_path):
         )  # fmt: skip
         outcome = loop.train(
             point,
-            lambda positions, point=point: (point.place - sides[torch.from_numpy(positions)].mean()).square().sum(),
+            lambda at, point=point, sides=sides: (point.place - sides[torch.from_numpy(at)].mean()).square().sum(),
             np.ones(16, dtype=int),
             schedule=schedule,
             validate=lambda point=point: {"valid": -float(point.place.square().sum())},
