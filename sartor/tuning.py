@@ -202,7 +202,6 @@ class _Work:
             head["output"]: tensor(task.encode(self.train.targets[head["target"]], head["spec"]))
             for head, task in self.heads
         }
-        self.kinds = {column["name"]: column["kind"] for column in meta["inputs"]}
         if settings.augment and hasattr(backbone, "survived"):
             self.processor.changes = backbone.survived(self.ids, next(iter(self.targets.values())).numpy())
             ctx.note(changes=self.processor.changes)
@@ -276,8 +275,9 @@ class _Work:
 
     def _varied(self, row: Mapping[str, Any], drawn: np.random.Generator) -> dict[str, Any]:
         told = {}
+        kinds = {column["name"]: column["kind"] for column in self.ctx.inputs}
         for name, value in row.items():
-            leaf = leaves.load("modality", self.kinds[name])
+            leaf = leaves.load("modality", kinds[name])
             noisy = value is not None and hasattr(leaf, "varied")
             told[name] = leaf.varied(value, drawn, rate=self.settings.noise) if noisy else value
         return told

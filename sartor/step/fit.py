@@ -113,7 +113,7 @@ class Chooser:
         features: of the training rows [n, width]. of_valid: from inputs to theirs.
         """
         judged = of_valid(self.inputs)
-        folds = self._folds(features, targets) if len(judged) < FEW and isinstance(features, np.ndarray) else []
+        folds = self._folds(features, targets) if isinstance(features, np.ndarray) and len(judged) < FEW else []
         best: tuple[tuple[float, float], Any] | None = None
         for number, strength in enumerate(strengths, start=1):
             weight, bias = self.task.fit_linear(features, targets, self.spec, strength=strength, seed=self.seed)
