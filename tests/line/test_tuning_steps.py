@@ -262,7 +262,7 @@ def test_reading_on_lowers_the_loss_of_hidden_words_and_uses_rows_without_a_labe
     read_on = made(settings, start, Move("pretrain", {"epochs": 6, "learning_rate": 3e-3}))
     told = notes(read_on)
     assert told["read"] == len(splits.train) + len(splits.unlabelled)
-    assert told["guessing"]["after"] < told["guessing"]["before"] - 0.3
+    assert told["guessing"]["after"] < told["guessing"]["before"] - 0.15
     tuned = made(settings, start, Move("pretrain", {"epochs": 6, "learning_rate": 3e-3}), Move("fit", {}))
     assert [
         name for name in weights(tuned) if ".layer." in name
