@@ -416,7 +416,8 @@ def preferred(text: str, targets: Mapping[str, str]) -> tuple[Key, bool]:
         if (key.target, key.measure) == (asked, text[begin:].strip()):
             return key, better == "lower"
     names = [str(replace(key, setting=())) for key in known]
-    raise InputError("need.prefer", name=text, near=near(text, names), known=", ".join(names))
+    of_some = next((name for name in names if name.endswith(f".{text}")), text)
+    raise InputError("need.prefer", name=text, near=near(of_some, names), known=", ".join(names))
 
 
 def _of_target(text: str, target: str | None, name: str, targets: Mapping[str, str]) -> tuple[str | None, str]:
