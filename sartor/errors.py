@@ -79,8 +79,8 @@ MESSAGES: dict[str, str] = {
     "backbone.family": "The backbone {ref!r} is of the family {family!r}, which is not supported. Supported: {known}.",
     "backbone.inputs": "The backbone {ref!r} takes none of these inputs ({kinds}). Leave --backbone out, or name one that does.",
     "backbone.one-target": "The backbone {ref!r} learns one target, and there are several: {targets}. Leave --backbone out, or name one that is trained by gradients.",
-    "backbone.several-targets": "No backbone that is at hand learns several targets at once ({targets}) from {kinds}. Name a checkpoint that does with --backbone, or "
-    "build a model for each target.",
+    "backbone.several-targets": "No backbone that is at hand learns several targets at once ({targets}) from such inputs ({kinds}). Name one that does with --backbone, "
+    "or build a model for each target.",
     "backbone.weights-changed": "The weights of the backbone {ref!r} have sha256 {found}, but {expected} was expected. Fetch them again.",
     "train.diverged": "The loss diverges: {loss} in epoch {epoch}, batch {batch}, far above where it began. Lower the learning rate, or look for broken rows.",
     "train.out-of-memory": "One row of a batch of {rows} does not fit the memory ({said}). Give shorter or smaller inputs, or name a smaller backbone.",

@@ -51,9 +51,7 @@ class Candidate:
     calibrated: dict[str, Any] | None = None  # how its probabilities were
     abstains: dict[str, Any] | None = None  # its threshold, where it may abstain
     flips: dict[str, Any] | None = None  # answers that differ from those of the float parent
-    targets: tuple[
-        str, ...
-    ] = ()  # where there are several; then `calibrated` and `abstains` are {target: that of its head}
+    targets: tuple[str, ...] = ()  # where there are several: then `calibrated` and `abstains` are by target
 
     @property
     def trivial(self) -> bool:
@@ -181,18 +179,20 @@ class Front:
 
     def _check_asked(self) -> None:
         """Raises: InputError `backbone.inputs` when the backbone that was asked for takes none of the inputs, `backbone.one-target` when it learns
-        one target of several, `backbone.several-targets` when there is none that learns them all."""
+        one target and there are several."""
         asked = self.needs.backbone
-        if self.targets and not self.bodies:
-            aims, kinds = ", ".join(map(repr, self.targets)), " and ".join(sorted(self.profile.kinds))
-            if asked in ("auto", "none"):
-                raise InputError("backbone.several-targets", targets=aims, kinds=kinds)
-            if asked in [body.name for body in _bodies(self.needs, self.profile, self.task)]:
-                raise InputError("backbone.one-target", ref=asked, targets=aims)
         tried = [body.name for body in self.bodies]
+        if self.targets and asked in {body.name for body in _bodies(self.needs, self.profile, self.task)} - {*tried}:
+            raise InputError("backbone.one-target", ref=asked, targets=", ".join(map(repr, self.targets)))
         tried += [body.name for _, members in self.fusions for _, body in members]
         if asked not in ("auto", "none", *tried):
             raise InputError("backbone.inputs", ref=asked, kinds=" and ".join(sorted(self.profile.kinds)))
+
+    def check_bodies(self) -> None:
+        """Raises: InputError `backbone.several-targets` where no body that is at hand learns all targets, so that only the baseline would."""
+        if self.targets and not self.bodies:
+            aims, kinds = ", ".join(map(repr, self.targets)), " and ".join(sorted(self.profile.kinds))
+            raise InputError("backbone.several-targets", targets=aims, kinds=kinds)
 
     def possible(self) -> Iterator[Candidate]:
         """Every plan worth considering, in the order of what it costs, with its reason."""

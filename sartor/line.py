@@ -53,9 +53,7 @@ def build(
     out = Path(out)
     with Run(out, identity=_identity(needs, plan), budget_s=needs.budget_s, cache=cache, events=events) as run:
         ground = prepare(needs, run)
-        if plan is not None:
-            plan.check_targets(list(ground.targets))
-        front = look_ahead(ground, needs, run)
+        front = look_ahead(ground, needs, run, only=plan)
         for candidate in plans(front, run, only=plan):
             if candidate.status == "waiting":
                 try_out(candidate, ground, needs, run, reserve_s=front.judging_s(), level=front.level)
@@ -251,10 +249,13 @@ def profile(ground: Ground, run: Run) -> Profile:
     )
 
 
-def look_ahead(ground: Ground, needs: Needs, run: Run) -> Front:
-    """The empty front of a search, which knows how strictly its winner will be judged: how often these test rows were looked at."""
+def look_ahead(ground: Ground, needs: Needs, run: Run, *, only: Plan | None = None) -> Front:
+    """The empty front of a search, which knows how strictly its winner will be judged: how often these test rows were looked at.
+
+    Raises: InputError `plan.one-target`, `backbone.*` where what is to be followed, or all that could be, cannot learn every target.
+    """
     before = run.once("looks before", lambda: ledger.looks(ledger.fingerprint(ground.judging())))
-    return Front(
+    front = Front(
         needs,
         profile(ground, run),
         task=ground.task,
@@ -262,6 +263,11 @@ def look_ahead(ground: Ground, needs: Needs, run: Run) -> Front:
         look=int(before) + 1,
         targets=ground.targets,
     )
+    if only is None:
+        front.check_bodies()
+    else:
+        only.check_targets(list(ground.targets))
+    return front
 
 
 def look_at(staged: Bundle, ground: Ground, needs: Needs, run: Run) -> Look:
@@ -513,12 +519,9 @@ def grow(
     """
     train = ground.splits.train
     short = [
-        (target, verdict)
+        (need.key.target or ground.target, verdict)
         for verdict, need in zip(judged, needs.needs, strict=True)
-        if need.kind == "quality" and verdict.verdict != "met"
-        for target in [need.key.target or ground.target]
-        for task in [leaves.load("task", ground.targets[target])]
-        if need.key == Key(task.PRIMARY, need.key.target) and task.METRICS[task.PRIMARY].proportion
+        if verdict.verdict != "met" and _is_primary_share(need.key, ground)
     ]
     aim = short[0][0] if short else ground.target
     limits = {verdict.need: verdict.limit for target, verdict in short if target == aim}
@@ -572,6 +575,12 @@ def grow(
         },
         "trials": trials,
     } | ({"target": aim} if ground.several else {})
+
+
+def _is_primary_share(key: Key, ground: Ground) -> bool:
+    """Whether a key is of the primary metric of its target's task, and that metric a share of the rows."""
+    task = leaves.load("task", ground.targets[key.target or ground.target])
+    return key == Key(task.PRIMARY, key.target) and bool(task.METRICS[task.PRIMARY].proportion)
 
 
 def _took(plan: Plan, front: Front, ground: Ground, needs: Needs, run: Run) -> float:

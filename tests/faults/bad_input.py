@@ -756,6 +756,7 @@ KINDS: dict[str, list[Kind]] = {
         Kind("an option without its value", lambda folder: ["build", "--target"], ("--target", "requires an argument")),
         Kind("an argument missing", lambda folder: ["predict"], ("Missing argument",)),
         Kind("an argument too many", lambda folder: ["doctor", "now"], ("unexpected extra argument", "now")),
+        Kind("rows to label for several targets", lambda folder: ["label", good(folder), "--unlabelled", good(folder), "--target", "label", "--target", "text"], ("chosen for one target", "'label', 'text'", "--target")),
         Kind("a build of nothing", lambda folder: ["build"], ("No data is named", "Give a file")),
     ],
 }  # fmt: skip
