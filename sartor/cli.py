@@ -280,14 +280,12 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Say which parts of one row the answer rests on, by leaving each out in turn."""
-    from sartor import bundle as bundles
     from sartor import explain as explaining
-    from sartor.predict import Predictor
+    from sartor.predict import load
 
-    # What it would say is explained even where it would rather not say it.
-    opened, openly = bundles.load(bundle), {"abstain_below": 0.0}
-    named = [head["target"] for head in opened.meta.get("heads", [])]
-    predictor = Predictor(opened, heads=dict.fromkeys(named, openly) if len(named) > 1 else openly)
+    predictor = load(bundle)
+    for head in predictor.heads:
+        head["abstain_below"] = 0.0  # what it would say is explained even where it would rather not say it
     row = _bytes_of(predictor, text) if _media_files(predictor, [text]) else _row(text)
     found = explaining.explain(predictor, row, target=target)
     if as_json:
@@ -496,13 +494,11 @@ def _targets(given: list[str] | None) -> dict[str, Any]:
     if not given:
         return {}
     tasks = leaves.names("task")
-    split = {text: text.rpartition(":") for text in given}
-    each = {
-        (begin if task in tasks else text): (task if task in tasks else None)
-        for text, (begin, _, task) in split.items()
-    }
-    alone = len(each) == 1 and not any(each.values())
-    return {"target": next(iter(each)) if alone else each}
+    each: dict[str, str | None] = {}
+    for text in given:
+        column, _, task = text.rpartition(":")
+        each |= {column: task} if task in tasks else {text: None}
+    return {"target": each if len(each) > 1 or any(each.values()) else next(iter(each))}
 
 
 def _needs(

@@ -18,8 +18,8 @@ MOST_PARTS = 400
 def explain(predictor: Predictor, row: Any, *, target: str | None = None) -> dict[str, Any]:
     """`{"answer", "parts": [{"column", "begin", "end", "text", "weight"}]}`; of several targets also the `target` whose answer it is.
 
-    target: which answer is explained, where the model answers several targets. weight: by how much the log-odds of what is answered fall when the part is left out; negative when the part spoke against
-    it. Of a task that tells no probability: 1 where the answer changes, else 0.
+    target: which answer is explained, where the model answers several targets. weight: by how much the log-odds of what is answered fall when the
+    part is left out; negative when the part spoke against it. Of a task that tells no probability: 1 where the answer changes, else 0.
     Raises: RowError `row.*`; InputError `explain.target` where it is not said which answer, or there is none of that name.
     """
     head = _head(predictor, target)

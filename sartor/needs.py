@@ -30,9 +30,7 @@ MAX_NEED = 500  # characters
 MAX_BUDGET_S = 366 * 86_400.0
 LEAST_CONFIDENCE = 0.6  # a bound at 0.5 is none: it is broken every other time
 ALPHA = 0.05
-ROW_ERROR = (
-    "error"  # where the answer to a row that cannot be answered says why; with several targets answers stand beside it
-)
+ROW_ERROR = "error"  # what an answer holds instead of targets, where a row cannot be answered
 
 # measure: (unit of its limit, better, takes a concurrency)
 SYSTEM: dict[str, tuple[str, str, bool]] = {
@@ -81,9 +79,7 @@ class Needs:
     data: Any
     needs: tuple[Need, ...] = ()
     input: tuple[str, ...] | None = None
-    target: str | Mapping[str, str | None] | None = (
-        None  # a column; of several, each with its task, None where it is to be inferred
-    )
+    target: str | Mapping[str, str | None] | None = None  # a column; or several, each with its task
     task: str | None = None  # of one target
     budget_s: float | None = None
     hardware: str | None = None
@@ -147,6 +143,9 @@ def make(**given: Any) -> Needs:
     except InputError as error:
         problems.append(error)
     else:
+        of_preference, begin = _prefix(found.get("prefer", ""))
+        if [of_preference] == list(targets):  # of one target nothing says which it is
+            found["prefer"] = found["prefer"][begin:]
         # Needs speak of targets: without those that could not be read, all that speak of one would seem wrong.
         for text in texts if given.get("target") is None or "target" in found else ():
             try:
@@ -166,7 +165,8 @@ def make(**given: Any) -> Needs:
 def _settle_tasks(found: dict[str, Any], texts: Sequence[Any]) -> dict[str, str]:
     """The task of each target that is named, by which its needs are read; in `found`, what is known of target and task by now.
 
-    A target that is alone stands there as a column, whichever way it was written. Where nobody says a task, the measures in the needs may.
+    A target that is alone stands there as a column, whichever way it was written. Where nobody says a task, the measures in the needs may; a task that
+    neither says is left to the data, and needs are read as those of classes.
     Raises: InputError `needs.tasks`, `leaf.unknown`.
     """
     asked = found.get("target")
@@ -185,9 +185,6 @@ def _settle_tasks(found: dict[str, Any], texts: Sequence[Any]) -> dict[str, str]
             each[target] = told
         elif task is not None and task not in known:
             raise InputError("leaf.unknown", kind="task", name=task, near=near(task, known), known=", ".join(known))
-    of_preference, begin = _prefix(found.get("prefer", ""))
-    if not several and of_preference is not None and of_preference == asked:
-        found["prefer"] = found["prefer"][begin:]
     if several:
         found["target"] = each
     elif task := each[asked or ""]:
