@@ -28,6 +28,7 @@ from sartor.child import Stop
 from sartor.data import store
 from sartor.data.dataset import Dataset, Examples, Rows, Splits
 from sartor.data.split import answerable
+from sartor.data.target import examples as examples_of
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 from sartor.plan import Move, Plan, keys
@@ -56,11 +57,10 @@ class Context:
     _examples: dict[str, Examples] = field(default_factory=dict)
 
     def examples(self, split: str) -> Examples:
-        """The examples of a split; of several targets, those of the first decide which rows are in."""
+        """The examples of a split, each with every target."""
         if split not in self._examples:
-            target, task = next(iter(self.targets.items()))
             rows = np.asarray(getattr(self.splits, split))
-            made = leaves.load("task", task).examples(self.dataset, rows, target, group=self.splits.group)
+            made = examples_of(self.dataset, rows, self.targets, group=self.splits.group)
             self._examples[split] = self._of_inputs(made)
         return self._examples[split]
 
