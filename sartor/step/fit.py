@@ -40,8 +40,12 @@ def run(bundle: Any, ctx: Any, *, bf16: bool) -> dict[str, Any]:
     meta = bundle.meta
     train, ahead = with_more(ctx.examples("train"), bundle.path), ctx.examples("valid")
     backbone = leaves.load("backbone", meta["backbone"]["leaf"])
+    if backbone.TRAINS == "fit" and len(meta["heads"]) > 1:
+        body, heads, record = backbone.fit_heads(bundle.path, meta["backbone"], meta["heads"])
+        models.save(models.Model(body, heads), ctx.folder)
+        return {"backbone": record}
     if backbone.TRAINS == "fit":
-        [head] = meta["heads"]  # the planner offers such bodies where there is one target
+        [head] = meta["heads"]
         task, spec = leaves.load("task", head["task"]), head["spec"]
         valid = judging(train, ahead, head)
         choose = Chooser(task, spec, valid.inputs, valid.targets[head["target"]], seed=ctx.seed, progress=ctx.progress)
