@@ -40,7 +40,7 @@ def audit(
     dataset: Dataset,
     *,
     target: Target,
-    task: str | None = None,
+    task: str = "classify",
     seed: int = 0,
     group: str | None = None,
     embed: Embed | None = None,

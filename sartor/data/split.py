@@ -36,7 +36,7 @@ def split(
     dataset: Dataset,
     *,
     target: Target,
-    task: str | None = None,
+    task: str = "classify",
     keep: np.ndarray | None = None,
     findings: Sequence[Finding] = (),
     limits: Sequence[float] = (),
@@ -126,7 +126,7 @@ def split(
 
 
 def for_needs(
-    dataset: Dataset, needs: Any, *, target: Target, task: str | None = None, findings: Sequence[Finding] = ()
+    dataset: Dataset, needs: Any, *, target: Target, task: str = "classify", findings: Sequence[Finding] = ()
 ) -> Splits:
     """The splits that these needs get, at every time: sized for the proportions that they must prove."""
     targets = tasks_of(target, task)
@@ -152,7 +152,7 @@ def for_needs(
     )
 
 
-def usable_rows(dataset: Dataset, *, target: Target, task: str | None = None) -> np.ndarray:
+def usable_rows(dataset: Dataset, *, target: Target, task: str = "classify") -> np.ndarray:
     """Rows outside the unlabelled part that have every target and inputs to answer by, see `answerable`; ascending."""
     labelled = np.setdiff1d(np.arange(len(dataset)), dataset.rows_of("unlabelled"))
     rows = examples(dataset, labelled, tasks_of(target, task)).rows

@@ -13,12 +13,9 @@ from sartor.data.dataset import Dataset, Examples, Schema
 Target = str | Mapping[str, str]  # a column, whose task is told beside it; or {column: task}
 
 
-def tasks_of(target: Target, task: str | None = None) -> dict[str, str]:
+def tasks_of(target: Target, task: str = "classify") -> dict[str, str]:
     """The task of each target by its column. task: of the one that is given by its name alone."""
-    if isinstance(target, Mapping):
-        return dict(target)
-    assert task is not None
-    return {target: task}
+    return dict(target) if isinstance(target, Mapping) else {target: task}
 
 
 def leading(targets: Mapping[str, str], schema: Schema) -> str:
@@ -34,8 +31,8 @@ def examples(dataset: Dataset, rows: np.ndarray, targets: Mapping[str, str], *, 
     made = [leaves.load("task", task).examples(dataset, rows, target, group=group) for target, task in targets.items()]
     if len(made) == 1:
         return made[0]  # type: ignore[no-any-return]
-    # Tasks that make several examples of one row have none that belong to those of another task.
-    assert all(len(np.unique(one.rows)) == len(one) for one in made)
+    if any(len(np.unique(one.rows)) < len(one) for one in made):
+        raise NotImplementedError("a task that makes several examples of a row has none that belong to another's")
     whole = reduce(np.intersect1d, [one.rows for one in made])
     first, *others = [one[np.flatnonzero(np.isin(one.rows, whole))] for one in made]
     told = {name: values for one in (first, *others) for name, values in one.targets.items()}
