@@ -25,7 +25,7 @@ METHODS = {
     "bottleneck": Move("bottleneck", {"width": 8, "epochs": 2}),
     "prompt": Move("prompt", {"tokens": 4, "epochs": 2}),
     "prefix": Move("prompt", {"tokens": 4, "deep": True, "epochs": 2}),
-    "biases": Move("freeze", {"part": "biases", "epochs": 2}),
+    "biases": Move("freeze", {"keep": "biases", "epochs": 2}),
     "last": Move("freeze", {"blocks": 2, "epochs": 2}),
 }
 
@@ -159,7 +159,7 @@ def test_kept_activations_give_the_weights_that_are_had_without(rows):
     ("move", "code"),
     [
         (Move("freeze", {"blocks": 4}), "plan.argument"),
-        (Move("freeze", {"part": "first"}), "plan.argument"),
+        (Move("freeze", {"keep": "first"}), "plan.argument"),
         (Move("freeze", {"cached": True, "noise": 0.1}), "plan.argument"),
         (Move("lora", {"method": "lorra"}), "plan.argument"),
         (Move("paraphrase", {"model": "/nowhere"}), "backbone.not-found"),
