@@ -729,7 +729,8 @@ def _baseline(front: Front, ground: Ground, needs: Needs, run: Run) -> dict[str,
         metric = task.METRICS[asked]
         mine = of_target(answers, target, list(ground.targets))
         stats = metric.stats(mine, test.targets[target], head["spec"], None)
-        return {"measure": asked, "measured": float(metric.finish(stats.sum(0)))}
+        value = float(metric.finish(stats.sum(0)))
+        return {"measure": asked, "measured": value if np.isfinite(value) else None}
 
     each = {head["target"]: told(head) for head in predictor.heads}
     return {"name": trivial.plan.name} | ({"targets": each} if ground.several else each[ground.target])

@@ -959,7 +959,7 @@ def _baseline_sentence(report: Record) -> list[Html]:
     baseline = _part(report, "baseline")
     each = [dict(_part(baseline, "targets", name)) | {"target": name} for name in _part(baseline, "targets")]
     told = []
-    for record in each or [baseline]:
+    for record in each or [dict(baseline)]:
         if (measured := _number(record, "measured")) is not None:
             words = _t(
                 "choice.baseline",
