@@ -6,6 +6,7 @@ Judged is on the whole test file, wherever else one of its rows may stand: so is
 from __future__ import annotations
 
 import csv
+import itertools
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -130,6 +131,12 @@ def write(file: Path, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> 
     with file.open("w", newline="", encoding="utf-8") as stream:
         csv.writer(stream).writerows([columns, *rows])
     return file
+
+
+def rows_of(file: Path) -> Iterator[list[str]]:
+    """The rows of what `write` wrote."""
+    with file.open(encoding="utf-8", newline="") as stream:
+        yield from itertools.islice(csv.reader(stream), 1, None)
 
 
 def read(parts: dict[str, Path]) -> Ground:

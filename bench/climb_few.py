@@ -69,7 +69,9 @@ def make(book: Book, given: argparse.Namespace) -> None:
 
         grounds = {name: climb_data.read(climb_data.files(given.data, name, rows=given.rows)) for name in SETS}
         warming = grounds["sst2"].few(2, DRAWS)
-        speeds = partial(precisions, theirs(grounds["ag_news"].few(EACH, DRAWS), 0, "SetFit, 20 iterations"), given.setfit)
+        speeds = partial(
+            precisions, theirs(grounds["ag_news"].few(EACH, DRAWS), 0, "SetFit, 20 iterations"), given.setfit
+        )
         warm = {"ours": ours(warming, 0, "warming"), "theirs": theirs(warming, 0, ALL_PAIRS)}
         fastest = {"ACCELERATE_MIXED_PRECISION": book.once(f"precision{suffix}", 0, speeds)["values"]["fastest"]}
         with (

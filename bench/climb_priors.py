@@ -39,7 +39,11 @@ def make(book: Book, given: argparse.Namespace) -> None:
             for system in (PRIORS, SEARCH, TRAINER):
 
                 def work(
-                    system: str = system, name: str = name, ground: Ground = ground, data: str = data, told: dict[str, Row] = told
+                    system: str = system,
+                    name: str = name,
+                    ground: Ground = ground,
+                    data: str = data,
+                    told: dict[str, Row] = told,
                 ) -> Row:
                     facts = {"data": name, "system": system}
                     if system in OURS:

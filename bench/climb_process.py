@@ -49,8 +49,9 @@ class Program:
         ours = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")} if self.command[1:2] == ["-m"] else {}
         threads = {"OMP_NUM_THREADS": str(hardware.cores())}
         self.environment = threads | kept | QUIET | ours | dict(environment)
-        self._process: subprocess.Popen[str] | None = None
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115
+        self._process: subprocess.Popen[bytes] | None = None
+        self._heard = b""
+        self._log = tempfile.TemporaryFile()  # noqa: SIM115
 
     def __enter__(self) -> Program:
         return self
@@ -70,30 +71,46 @@ class Program:
                 self.ask(self.warm)
         process = self._process
         assert process.stdin is not None
-        assert process.stdout is not None
         began, peak_mb = time.monotonic(), 0.0
         with suppress(BrokenPipeError):
-            process.stdin.write(json.dumps(dict(job)) + "\n")
+            process.stdin.write(json.dumps(dict(job)).encode() + b"\n")
             process.stdin.flush()
-        with selectors.DefaultSelector() as waiting:
-            waiting.register(process.stdout, selectors.EVENT_READ)
-            while not waiting.select(LOOK_S):
-                peak_mb = max(peak_mb, _memory_mb(process.pid))
-                seconds = time.monotonic() - began
-                if limit_mb is not None and peak_mb > limit_mb:
-                    self.end()
-                    raise Ended(f"ended at {limit_mb:,.0f} MB, after {seconds:.0f} s")
-                if limit_s is not None and seconds > limit_s:
-                    self.end()
-                    raise Ended(f"ended after {limit_s:,.0f} s, with {peak_mb:,.0f} MB at most until then")
-        line = process.stdout.readline()
-        if not line:
-            self.end()
-            self._log.seek(0)
-            said = [one for one in self._log.read().splitlines() if one.strip()][-1:]
-            raise Ended(f"it ended with {process.returncode}: {''.join(said)}")
-        told: Row = json.loads(line)
-        return {"peak_mb": max(peak_mb, _memory_mb(process.pid))} | told
+        while (line := self._line()) != b"":
+            peak_mb = max(peak_mb, _memory_mb(process.pid))
+            seconds = time.monotonic() - began
+            if line is not None:
+                told = None
+                with suppress(ValueError):  # else a library's own print, while it was imported
+                    told = json.loads(line)
+                if isinstance(told, dict):
+                    return {"peak_mb": peak_mb} | told
+            if limit_mb is not None and peak_mb > limit_mb:
+                self.end()
+                raise Ended(f"ended at {limit_mb:,.0f} MB, after {seconds:.0f} s")
+            if limit_s is not None and seconds > limit_s:
+                self.end()
+                raise Ended(f"ended after {limit_s:,.0f} s, with {peak_mb:,.0f} MB at most until then")
+        code = process.wait()
+        self.end()
+        self._log.seek(0)
+        said = [one for one in self._log.read().decode(errors="replace").splitlines() if one.strip()][-1:]
+        raise Ended(f"it ended with {code}: {''.join(said)}")
+
+    def _line(self) -> bytes | None:
+        """The next line that it said; None when there is none after a moment, nothing when it has ended."""
+        assert self._process is not None
+        stream = self._process.stdout
+        assert stream is not None
+        while b"\n" not in self._heard:
+            with selectors.DefaultSelector() as waiting:
+                waiting.register(stream, selectors.EVENT_READ)
+                if not waiting.select(LOOK_S):
+                    return None
+            if not (read := os.read(stream.fileno(), 1 << 16)):
+                return b""
+            self._heard += read
+        line, _, self._heard = self._heard.partition(b"\n")
+        return line + b"\n"
 
     def end(self) -> None:
         """Ends the process, with all that it started."""
@@ -105,15 +122,14 @@ class Program:
                 with suppress(psutil.NoSuchProcess):
                     one.kill()
         self._process.wait()
-        self._process = None
+        self._process, self._heard = None, b""
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _started(self) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             self.command,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._log,
-            text=True,
             cwd=record.ROOT,
             env=self.environment,
         )

@@ -6,6 +6,7 @@ The steps run in this very process, as in the child of a build; the clock is aro
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
@@ -25,7 +26,8 @@ def main() -> None:
 
     from sartor import hardware
 
-    told, sys.stdout = sys.stdout, sys.stderr
+    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever else is printed goes to the log
     torch.set_num_threads(hardware.cores())
     torch.use_deterministic_algorithms(True)
     torch.utils.deterministic.fill_uninitialized_memory = False

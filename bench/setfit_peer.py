@@ -7,6 +7,7 @@ checkpoint on disk to a model that answers.
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import tempfile
@@ -21,7 +22,8 @@ from setfit import SetFitModel, Trainer, TrainingArguments
 
 def main() -> None:
     """Answers jobs until there are no more."""
-    told, sys.stdout = sys.stdout, sys.stderr
+    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever else is printed goes to the log
     disable_progress_bars()
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line))), file=told, flush=True)

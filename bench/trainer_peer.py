@@ -8,6 +8,7 @@ none of the time goes into training them again, and the run that the time ends i
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import time
@@ -30,7 +31,8 @@ from transformers import (
 
 def main() -> None:
     """Answers jobs until there are no more."""
-    told, sys.stdout = sys.stdout, sys.stderr
+    told = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)  # whatever else is printed goes to the log
     transformers.logging.set_verbosity_error()
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line)), default=float), file=told, flush=True)
