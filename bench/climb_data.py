@@ -181,6 +181,10 @@ class Ground:
         ]
         return self._alone(np.concatenate(drawn))
 
+    def briefly(self, rows: int) -> Ground:
+        """Judged by so many test rows only: to warm up, or to take the time."""
+        return replace(self, splits=replace(self.splits, test=self.splits.test[:rows]))
+
     def many(self, count: int) -> Ground:
         """With so many training rows, drawn from all that are given for training, and nothing held back from them."""
         pool = np.intersect1d(np.concatenate([self.splits.train, self.splits.valid]), self.dataset.rows_of("train"))

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import climb_build, climb_data, record
+from bench import climb_build, climb_data, climb_told, record
 from bench.climb_build import Builder
 from bench.record import Book, Row
 from sartor.display import clock
@@ -39,6 +40,8 @@ CONTRACTS = {
         ("accuracy >= 0.99", *SYSTEM),
     ),
 }
+# Met by everything, so that the build of one candidate ends when it is judged; as many as a contract has, so that its bounds are those that judging so many wants.
+EASIEST = ("accuracy >= 0.001", "latency_p95 <= 10000 ms", "size <= 10000 MB")
 WORDS = {0: "met", 3: "missed", 4: "unproven"}
 BEST = (0, 4, 3)  # exits from the best verdict to the worst
 
@@ -68,20 +71,19 @@ def make(book: Book, given: argparse.Namespace) -> None:
         for number, contract in enumerate(contracts, start=1):
             case = f"{name}, contract {number}{suffix}"
             needs = common | {"needs": list(contract)}
-            row = book.once(case, 0, lambda case=case, needs=needs, name=name: planned(builder, case, needs, name))  # type: ignore[misc]
-            print({key: value for key, value in row["values"].items() if key != "values"}, flush=True)
-        hardest = common | {"needs": list(contracts[-1])}
+            climb_told.say(book.once(case, 0, partial(planned, builder, case, needs, name)))
         case = f"{name}, candidates{suffix}"
-        listed = book.once(case, 0, lambda case=case, hardest=hardest: {"plans": builder.candidates(case, hardest)})  # type: ignore[misc]
-        for candidate in listed["values"]["plans"]:
+        hardest = common | {"needs": list(contracts[-1])}
+        listed = book.once(case, 0, partial(candidates, builder, case, hardest))["values"]["plans"]
+        for candidate in listed:
             case = f"{name}, alone: {candidate['name']}{suffix}"
-            easiest = common | {"needs": list(contracts[0])}  # so that the build ends when the candidate is judged
+            easiest = common | {"needs": list(EASIEST)}
+            climb_told.say(book.once(case, 0, partial(alone, builder, case, easiest, candidate, name)))
 
-            def work(case: str = case, needs: Row = easiest, candidate: Row = candidate, name: str = name) -> Row:
-                return alone(builder, case, needs, candidate, name)
 
-            row = book.once(case, 0, work)
-            print({key: value for key, value in row["values"].items() if key != "values"}, flush=True)
+def candidates(builder: Builder, case: str, needs: Row) -> Row:
+    """What the planner would consider, in its order."""
+    return {"plans": builder.candidates(case, needs)}
 
 
 def planned(builder: Builder, case: str, needs: Row, name: str) -> Row:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from bench import climb_build, climb_data, record
+from bench import climb_build, climb_data, climb_told, record
 from bench.climb_build import Builder
 from bench.record import Book, Row
 from sartor.display import clock
@@ -65,12 +65,11 @@ def make(book: Book, given: argparse.Namespace) -> None:
                 "budget": BUDGET,
             }
             case = f"{name}, {asked}{suffix}"
-            row = book.once(
-                case,
-                0,
-                lambda case=case, needs=needs, name=name, asked=asked: build(Builder(book), case, needs, name, asked),
-            )  # type: ignore[misc]
-            print({name: value for name, value in row["values"].items() if name != "values"}, flush=True)
+
+            def work(case: str = case, needs: Row = needs, name: str = name, asked: str = asked) -> Row:
+                return build(Builder(book), case, needs, name, asked)
+
+            climb_told.say(book.once(case, 0, work))
 
 
 def build(builder: Builder, case: str, needs: dict[str, Any], name: str, asked: str) -> Row:

@@ -9,8 +9,9 @@ import numpy as np
 from scipy.stats import t
 
 from bench.record import Row
+from sartor import bounds
 
-LONG = ("right", "values", "plan", "notes")  # of a row, and nobody's to read on a screen
+LONG = ("right", "values", "plans", "notes", "stages")  # of a row, and nobody's to read on a screen
 
 
 def say(row: Row) -> None:
@@ -29,10 +30,10 @@ def interval(values: Sequence[float]) -> str:
 
 
 def paired(ours: str, theirs: str) -> str:
-    """By how many points the first is right more often than the second on the same rows, with the 95 % interval of a mean of pairs.
+    """By how many points the first is right more often than the second on the same rows, with its 95 % interval.
 
     Both as texts of 0 and 1 for each row.
     """
-    apart = np.array([int(one) - int(other) for one, other in zip(ours, theirs, strict=True)], dtype=np.float64)
-    mean, reach = 100 * apart.mean(), 196 * apart.std(ddof=1) / np.sqrt(len(apart))
-    return f"{mean:+.2f} ({mean - reach:+.2f} to {mean + reach:+.2f})"
+    apart = [int(one) - int(other) for one, other in zip(ours, theirs, strict=True)]
+    found = bounds.paired_difference(apart.count(1), apart.count(-1), len(apart), level=0.975)
+    return f"{100 * np.mean(apart):+.2f} ({100 * found.low:+.2f} to {100 * found.high:+.2f})"
