@@ -31,8 +31,11 @@ def map_of(
     """
     if all(verdict.verdict == "met" for verdict in judged):
         return None
-    points = _nearest([point for one in _serious(front) if (point := _point(front, one)) is not None], front.asked)
     proven = _proven(front, chosen, judged)
+    others = [
+        one for one in _serious(front) if proven is None or one is not chosen
+    ]  # of which the test rows say nothing
+    points = _nearest([point for one in others if (point := _point(front, one)) is not None], front.asked)
     points = ([proven] if proven is not None else []) + [one for one in points if one["relax"]]
     wanted = {told["need"] for point in points for told in point["relax"]}
     wanted |= {verdict.need for verdict in judged if verdict.verdict != "met"}
@@ -201,21 +204,22 @@ def _rows(judged: Sequence[Verdict], growth: Mapping[str, Any] | None) -> list[d
 
 def _said(verdict: Verdict, points: Sequence[Mapping[str, Any]]) -> list[str]:
     """What a relaxation of this need alone, and of one other need alone, would give."""
-    single = [point for point in points if len(point["relax"]) == 1]
-    own = next((one for one in single if one["relax"][0]["need"] == verdict.need), None)
+    single = [point for point in points if len(point["relax"]) == 1 and not point["proven"]]
+    proven = [(point, one) for point in points if point["proven"] for one in point["relax"]]
+    own = [(point, point["relax"][0]) for point in single]
+    mine = next(((point, one) for point, one in (*proven, *own) if one["need"] == verdict.need), None)
     others: dict[str, Mapping[str, Any]] = {}
     for point in single:
-        if not point["proven"] and point["relax"][0]["need"] != verdict.need:
+        if point["relax"][0]["need"] != verdict.need:
             others.setdefault(point["relax"][0]["need"], point)
     said = []
-    if own is not None:
-        asked = own["relax"][0]
-        how = "is what the test rows prove of" if own["proven"] else "would likely be met by"
-        said.append(f"{asked['measure']} {asked['op']} {_figure(asked['offer'], asked['unit'])} {how} {own['name']}.")
+    if mine is not None:
+        point, asked = mine
+        how = "is what the test rows prove of" if point["proven"] else "would likely be met by"
+        said.append(f"{asked['measure']} {asked['op']} {_figure(asked['offer'], asked['unit'])} {how} {point['name']}.")
     for point in others.values():
-        asked = point["relax"][0]
-        mine = point["values"].get(verdict.name)
-        has = f": {verdict.name} {mine:.4g} on the validation rows" if mine is not None else ""
+        asked, value = point["relax"][0], point["values"].get(verdict.name)
+        has = f": {verdict.name} {value:.4g} on the validation rows" if value is not None else ""
         said.append(
             f"With {asked['measure']} of {_figure(asked['offer'], asked['unit'])} instead of {_figure(asked['limit'], asked['unit'])}, "
             f"{point['name']} would likely meet it{has}."

@@ -64,13 +64,15 @@ def audit(
         found += _unlabelled_rows(dataset, own, labelled, name)
     usable = labelled & (keys >= 0) & (labels.codes >= 0)
     found += _duplicates(dataset, keys, labels, usable)
-    found += _leaks(dataset, keys, labels, usable)
-    found += _near(dataset, keys, labels, usable)
+    # Of inputs that stand twice, numbers beside classes hardly ever are the same.
+    told = _together([own for name, own in each.items() if dataset.schema.has_classes(name)] or [labels])
+    found += _leaks(dataset, keys, told, usable)
+    found += _near(dataset, keys, told, usable)
     first = leading(targets, dataset.schema)
     found += leakage.leakage(dataset, each[first].codes, usable, target=first, seed=seed, group=group)
     for name, own in each.items():
-        told = _of_target(dataset, name, targets[name], keys, own, usable, seed=seed, embed=embed, rng=rng)
-        found += told if len(each) == 1 else [_named_for(name, finding) for finding in told]
+        more = _of_target(dataset, name, targets[name], keys, own, usable, seed=seed, embed=embed, rng=rng)
+        found += more if len(each) == 1 else [_named_for(name, finding) for finding in more]
     for column in dataset.schema.inputs:
         found += _by_modality(dataset, column, rng)
         found += _outliers(dataset, column, keys, usable)

@@ -112,7 +112,7 @@ def test_points_come_the_fewest_relaxed_needs_first():
     both = measured(front, "two off", 945, 3.0, 9.0)
     one = measured(front, "one off", 900, 1.0, 9.0)
     measured(front, "three off", 890, 4.0, 30.0)
-    found = map_of(front, both)
+    found = map_of(front, measured(front, "far off", 700, 9.0, 90.0))
     likely = [point["candidate"] for point in found["points"] if not point["proven"]]
     assert likely == [one.id, both.id]
 
