@@ -150,7 +150,9 @@ def test_nothing_more_is_tried_once_every_need_is_likely_met():
     passed = list(front.pass_over(decision))
     assert not front.waiting
     assert {one.status for one in passed} == {"skipped"}
-    assert {one.kind for one in passed if one.cause != "met"} <= {"searched"}  # which the time is too short for in any case
+    assert {one.kind for one in passed if one.cause != "met"} <= {
+        "searched"
+    }  # which the time is too short for in any case
     assert all("already meets" in one.why for one in passed if one.cause == "met")
 
 
