@@ -114,8 +114,7 @@ def plan(
 ) -> None:
     """Say what a build would do, why, and for how long. Nothing is trained."""
     needs = _needs(source, {"train": train, "valid": valid, "calib": calib, "test": test}, _given(locals()), settings)
-    from sartor import line
-    from sartor.display import clock
+    from sartor import board, line
     from sartor.errors import printable
 
     told = line.foresee(needs)
@@ -125,12 +124,28 @@ def plan(
     for finding in told["findings"]:
         print(f"{finding['severity']:>8}  {printable(finding['message'])}")
     print(f"\n{told['rule']}\n")
-    for candidate in told["candidates"]:
-        print(f"{candidate['name']:<40} about {clock(candidate['forecast_s'])}\n    {candidate['reason']}")
-        print("    " + " → ".join(step["step"] for step in candidate["plan"]["steps"]))
+    rows = [
+        board.Row(
+            one["id"],
+            one["name"],
+            "" if one["status"] == "waiting" else "passed over",
+            one["outlook"]["values"],
+            chance=one["outlook"]["chance"],
+            seconds=one["forecast_s"],
+        )
+        for one in told["candidates"]
+    ]
+    head, *lines = board.table(rows, told["shown"], intervals=True)
+    print(head)
+    for candidate, row in zip(told["candidates"], lines, strict=True):
+        print(f"{row}\n   {printable(candidate['reason'])}")
+        print("   " + " → ".join(step["step"] for step in candidate["plan"]["steps"]))
         if candidate["why"]:
-            print(f"    not made: {candidate['why']}")
-    print("\nThe build stops at the first that is likely to meet every need; those that cost more are then not made.")
+            print(f"   Not made: {candidate['why']}")
+    print(
+        "\nThey stand in the order in which they would be tried if each measured what is expected; every measurement may change it. "
+        "The build stops at the first\nthat is likely to meet every need, and early where nothing that is left could."
+    )
 
 
 @app.command()

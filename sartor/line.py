@@ -7,6 +7,7 @@ a build that is started again by the same command takes up where it stopped and 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from sartor import abstain, calibrate, curve, hardware, leaves, ledger, package
+from sartor import abstain, calibrate, curve, hardware, leaves, ledger, package, relax
 from sartor import bundle as bundles
 from sartor import measure as measuring
 from sartor import needs as need_files
@@ -29,7 +30,7 @@ from sartor.data.target import examples as examples_of
 from sartor.errors import MESSAGES, InputError, SartorError, near
 from sartor.events import Events, event, silent
 from sartor.follow import follow, versions
-from sartor.front import Candidate, Decision, Front, Profile, with_epochs
+from sartor.front import Candidate, Decision, Front, Profile
 from sartor.ledger import Look
 from sartor.needs import Needs, verdicts
 from sartor.plan import Plan, keys, source_digest
@@ -71,7 +72,8 @@ def build(
         judged = verdicts(needs, report)
         run.events(event("verdict", needs=[verdict.as_dict() for verdict in judged]))
         growth = grow(best, front, ground, needs, run, judged)
-        judged = advised(judged, growth)
+        relaxations = relax.map_of(front, best, judged, growth)
+        judged = relax.advised(advised(judged, growth), relaxations)
         with run.stage("package"):
             record = package.report_record(
                 name=out.resolve().name,
@@ -87,6 +89,7 @@ def build(
                 dataset=ground.dataset,
                 splits=ground.splits,
                 growth=growth,
+                relaxations=relaxations,
                 time=run.once("time", lambda: _time(run, front)),
                 command=package.command_of(needs, out),
             )
@@ -96,20 +99,15 @@ def build(
 
 
 def foresee(needs: Needs) -> dict[str, Any]:
-    """What a build would try, with reasons and forecasts; the data is read and audited, nothing is trained or kept."""
+    """What a build would try, in which order, with reasons and forecasts; the data is read and audited, nothing is trained or kept."""
     with TemporaryDirectory() as folder, Run(Path(folder) / "plan", identity={}, budget_s=needs.budget_s) as run:
         ground = prepare(needs, run)
         front = look_ahead(ground, needs, run)
-        told = []
-        for candidate in front.possible():
-            decision = front.decide(candidate, left_s=run.left_s - front.judging_s())
-            candidate.plan = with_epochs(candidate.plan, decision.epochs)
-            candidate.forecast_s = decision.forecast_s
-            candidate.status, candidate.why = ("waiting" if decision.go else "skipped"), decision.why
-            told.append(candidate.as_dict())
+        told = [candidate.as_dict() for candidate in front.foresee(left_s=run.left_s - front.judging_s())]
     return {
         "rule": ground.splits.rule,
         "findings": [finding.as_dict() for finding in ground.findings],
+        "shown": [str(key) for key in front.shown],
         "candidates": told,
     }
 
@@ -245,6 +243,7 @@ def profile(ground: Ground, run: Run) -> Profile:
         gflops=gflops,
         kinds=kinds,
         inputs=tuple((column.name, column.kind) for column in inputs),
+        unlabelled=len(ground.splits.unlabelled),
         **more,
     )
 
@@ -290,29 +289,44 @@ def look_at(staged: Bundle, ground: Ground, needs: Needs, run: Run) -> Look:
 def plans(front: Front, run: Run, *, only: Plan | None = None) -> Iterator[Candidate]:
     """The candidates to try, one after the other, each decided upon with what the ones before it showed.
 
-    Those that are passed over come as well, with the reason. They end when every need is likely met or the budget is used.
+    They end when every need is likely met, when nothing that is left is likely to meet them, or when the budget is used; then those that are passed
+    over come as well, with the reason.
     """
-    possible = iter([Candidate("given", only, "given")]) if only is not None else front.possible()
-    for candidate in possible:
+    if only is not None:
+        front.waiting = [Candidate("given", only, "given")]
 
-        def decide(candidate: Candidate = candidate) -> dict[str, Any]:
-            return front.decide(candidate, left_s=run.left_s - front.judging_s()).as_dict()
+    def decide() -> dict[str, Any]:
+        return front.next(left_s=run.left_s - front.judging_s()).as_dict()
 
-        decision = Decision(**run.once(f"decide {candidate.id}", decide))
-        candidate.plan, candidate.epochs = with_epochs(candidate.plan, decision.epochs), decision.epochs
-        candidate.forecast_s = decision.forecast_s
-        if not decision.go:
-            candidate.status, candidate.why = "skipped", decision.why
-        else:
-            run.events(
-                event(
-                    "plan",
-                    id=candidate.id,
-                    name=candidate.plan.name,
-                    reason=candidate.plan.reason,
-                    forecast_s=round(decision.forecast_s, 1),
-                )
+    for number in itertools.count(1):
+        decision = Decision(**run.once(f"decide {number}", decide))
+        candidate = front.take(decision) if decision.candidate is not None else None
+        run.events(
+            event(
+                "decision",
+                number=number,
+                id=decision.candidate,
+                name=candidate.plan.name if candidate else "",
+                why=decision.why,
+                forecast_s=round(decision.forecast_s, 1),
+                **(decision.outlook or {"chance": None, "values": {}}),
+                shown=[str(key) for key in front.shown],
+                limits=front.limits,
+                waiting=list(decision.waiting) if candidate else [],
             )
+        )
+        if candidate is None:
+            yield from front.pass_over(decision)
+            return
+        run.events(
+            event(
+                "plan",
+                id=candidate.id,
+                name=candidate.plan.name,
+                reason=candidate.plan.reason,
+                forecast_s=round(decision.forecast_s, 1),
+            )
+        )
         yield candidate
 
 
@@ -696,25 +710,30 @@ def _notes(prefixes: list[Path]) -> dict[str, Any]:
 
 
 def _baseline(front: Front, ground: Ground, needs: Needs, run: Run) -> dict[str, Any] | None:
-    """The trivial baseline's primary metric on the test rows, for comparison; it takes part in no choice.
+    """What the trivial baseline has on the test rows, for comparison, by the first plain measure of quality that is asked; it takes part in no choice.
 
-    {name, measured}; of several targets {name, targets: {target: {measure, measured}}}.
+    {name, measure, measured}; of several targets {name, targets: {target: {measure, measured}}}.
     """
     trivial = next((c for c in front.found if c.trivial and c.status == "measured"), None)
     if trivial is None:
         return None
     restore(trivial, ground, needs, run)
-    test = ground.examples("test")
-    leaked = np.isin(test.rows, ground.splits.leaked)
+    test = ground.judging()
     predictor = Predictor(bundles.load(trivial.bundle, check=False), threads=needs.threads)
-    plain = replace(needs, needs=())
-    values = measuring.quality(predictor, test, measuring.answer(predictor, test), plain, leaked=leaked)
-    found = {value.key: value.measured for value in values}
-    if not ground.several:
-        return {"name": trivial.plan.name, "measured": found[front.primary]}
-    primaries = {target: leaves.load("task", task).PRIMARY for target, task in ground.targets.items()}
-    each = {t: {"measure": name, "measured": found[Key(name, t)]} for t, name in primaries.items()}
-    return {"name": trivial.plan.name, "targets": each}
+    answers = measuring.answer(predictor, test)
+
+    def told(head: Mapping[str, Any]) -> dict[str, Any]:
+        task, target = leaves.load("task", head["task"]), head["target"]
+        plain = {Key(name, ground.named(target)) for name, one in task.METRICS.items() if not one.per_class}
+        asked = next((need.key.measure for need in needs.needs if need.key in plain), task.PRIMARY)
+        metric = task.METRICS[asked]
+        mine = of_target(answers, target, list(ground.targets))
+        stats = metric.stats(mine, test.targets[target], head["spec"], None)
+        value = float(metric.finish(stats.sum(0)))
+        return {"measure": asked, "measured": value if np.isfinite(value) else None}
+
+    each = {head["target"]: told(head) for head in predictor.heads}
+    return {"name": trivial.plan.name} | ({"targets": each} if ground.several else each[ground.target])
 
 
 def _effort(chosen: Candidate, needs: Needs, left_s: float) -> measuring.Effort:

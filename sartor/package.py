@@ -85,6 +85,7 @@ def report_record(
     dataset: Dataset,
     splits: Splits,
     growth: dict[str, Any] | None = None,
+    relaxations: dict[str, Any] | None = None,
     time: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
@@ -128,6 +129,7 @@ def report_record(
         "figures": report.figures,
         "baseline": baseline,
         "growth": growth,
+        "relaxations": relaxations,
         "time": time,
         "environment": report.environment,
         "command": command,

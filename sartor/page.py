@@ -959,7 +959,7 @@ def _baseline_sentence(report: Record) -> list[Html]:
     baseline = _part(report, "baseline")
     each = [dict(_part(baseline, "targets", name)) | {"target": name} for name in _part(baseline, "targets")]
     told = []
-    for record in each or [dict(_quality_measure(report)) | {"measured": baseline.get("measured")}]:
+    for record in each or [dict(baseline)]:
         if (measured := _number(record, "measured")) is not None:
             words = _t(
                 "choice.baseline",
@@ -969,6 +969,98 @@ def _baseline_sentence(report: Record) -> list[Html]:
             )
             told.append(_h("p", words, class_="soft"))
     return told
+
+
+# ---------------------------------------------------------------- what could be had instead
+
+
+def _relaxations(report: Record) -> Html | None:
+    """Which needs block, the nearest points that can be had, and what each costs."""
+    found = _part(report, "relaxations")
+    points, blocking = _items(found, "points"), _items(found, "blocking")
+    rows, times = _items(found, "rows"), _items(found, "time")
+    if not (points or blocking or rows or times):
+        return None
+    more = [_more_rows(one) for one in rows] + [_more_time(one) for one in times]
+    return _h(
+        "div",
+        _h("ul", [_h("li", _blocks(one)) for one in blocking]) if blocking else None,
+        _scatter(report, _candidates_of(report), points[:3]) if points else None,
+        _point_table(report, points) if points else None,
+        _h("ul", [_h("li", said) for said in more if said]) if any(more) else None,
+        _h("p", _t("relax.note"), class_="soft small") if points else None,
+    )
+
+
+def _blocks(blocking: Record) -> list[Child]:
+    best = _part(blocking, "best")
+    measured = _number(best, "measured")
+    said = _t("relax.alone" if blocking.get("alone") is True else "relax.together")
+    closest = (
+        _t("relax.best", measured=_figure(measured), name=_typed(_text(best, "name"), 80))
+        if measured is not None
+        else None
+    )
+    return [_typed(_text(blocking, "need"), 200, "code"), " ", _sentences(said, closest)]
+
+
+def _point_table(report: Record, points: Sequence[Record]) -> Html:
+    quality, latency = _quality_measure(report), _latency_need(report)
+    named = [_text(quality, "name") or _text(quality, "measure"), _text(latency, "name"), "size"]
+    named = [name or "latency_p95 at concurrency 1" for name in named]
+    heads = [
+        _t("relax.instead"),
+        _t("candidate.name"),
+        (_measure(_text(quality, "measure")) or _t("candidate.quality"), "number"),
+        (_measure(_text(latency, "measure")), "number"),
+        (_t("measure.size"), "number"),
+    ]
+    rows = []
+    for point in points:
+        values = [_number(_part(point, "values"), name) for name in named]
+        units = (_unit(quality), "ms", "MB")
+        cells = ["–" if value is None else _figure(value, unit) for value, unit in zip(values, units, strict=True)]
+        asked = [_h("div", _change(one)) for one in _items(point, "relax")]
+        proven = _t("relax.proven" if point.get("proven") is True else "relax.likely")
+        rows.append(
+            _h(
+                "tr",
+                _h("td", asked, _h("span", proven, class_="under")),
+                _h("td", _typed(_text(point, "name"), 80, "b")),
+                [_h("td", cell, class_="number") for cell in cells],
+            )
+        )
+    return _table(heads, rows)
+
+
+def _change(relaxed: Record) -> list[Child]:
+    """A limit as it was asked for, and as it would have to be."""
+    limit, offer, unit = _number(relaxed, "limit"), _number(relaxed, "offer"), _unit(relaxed)
+    if limit is None or offer is None:
+        return [_typed(_text(relaxed, "need"), 200, "code")]
+    words = _t(
+        "relax.change",
+        offer=f"{_sign(relaxed)} {_figure(offer, unit, against=[limit])}",
+        limit=_figure(limit, unit, against=[offer]),
+    )
+    return [_typed(_text(relaxed, "measure"), 80, "b"), " ", words]
+
+
+def _more_rows(told: Record) -> Child:
+    low, mid, high = (_number(told, end) for end in ("low", "mid", "high"))
+    need = _typed(_text(told, "need"), 200, "code")
+    if mid is None:
+        return [need, " ", _t("relax.no-rows")]
+    ends = {"low": f"{low or 0:,.0f}", "high": f"{high:,.0f}" if high is not None else "…"}
+    return [need, " ", _t("relax.rows", rows=f"{mid:,.0f}", **ends)]
+
+
+def _more_time(told: Record) -> Child:
+    seconds, chance = _number(told, "forecast_s"), _number(told, "chance")
+    if seconds is None or chance is None:
+        return None
+    name = _typed(_text(told, "name"), 80, "b")
+    return [name, " ", _t("relax.time", time=_duration(seconds), chance=f"{100 * chance:.0f}%")]
 
 
 # ---------------------------------------------------------------- every candidate
@@ -994,8 +1086,11 @@ class _Dot:
     y_range: tuple[float, float] | None
 
 
-def _scatter(report: Record, items: Sequence[Record]) -> Html | None:
-    """Quality on the validation rows against latency, with the needs as lines and what meets both as a region."""
+def _scatter(report: Record, items: Sequence[Record], offers: Sequence[Record] = ()) -> Html | None:
+    """Quality on the validation rows against latency, with the needs as lines and what meets both as a region.
+
+    offers: points of the map, whose limits are drawn beside those asked for.
+    """
     quality, latency = _quality_measure(report), _latency_need(report)
     dots = [dot for item in items if (dot := _dot(report, item, quality, latency))]
     if not dots:
@@ -1009,6 +1104,7 @@ def _scatter(report: Record, items: Sequence[Record]) -> Html | None:
     y_title = _t("plot.quality", measure=_named(quality))
     fixed, boxes = _limits(quality, latency, x, y)
     drawn: list[Child] = [_grid(x, y, x_title, y_title), fixed, _baseline_line(report, x, y)]
+    drawn.append([_offered(offer, quality, latency, x, y) for offer in offers])
     if len(timed) < len(dots):
         drawn.append(_line(right + 12, y.start, right + 12, y.end, "grid"))
         drawn.append(_label(_t("plot.untimed"), right + 60, y.start + 17, "tick", "middle"))
@@ -1018,8 +1114,23 @@ def _scatter(report: Record, items: Sequence[Record]) -> Html | None:
     drawn.append(_names(dots, places, boxes, _strokes(dots, places, quality, latency, x, y), y, width))
     figure = _svg(width, height, drawn, label=_t("plot.label"))
     beyond = any(_height(dot, y) != y(dot.y) for dot in dots)
-    note = _sentences(_t("plot.note"), _t("plot.beyond") if beyond else None)
+    note = _sentences(
+        _t("plot.note"), _t("plot.beyond") if beyond else None, _t("plot.offers") if len(offers) else None
+    )
     return _h("figure", figure, _h("figcaption", note))
+
+
+def _offered(offer: Record, quality: Record, latency: Record, x: _Axis, y: _Axis) -> Html | None:
+    """The region that a point of the map would meet, as an outline."""
+    relaxed = {_text(one, "need"): _number(one, "offer") for one in _items(offer, "relax")}
+    floor = relaxed.get(_text(quality, "need"), _number(quality, "limit"))
+    ceiling = relaxed.get(_text(latency, "need"), _number(latency, "limit"))
+    if floor is None and (ceiling is None or ceiling <= 0):
+        return None
+    edge = y(floor) if floor is not None else (y.start if _wants_high(quality) else y.end)
+    best = y.end if _wants_high(quality) else y.start
+    reach = x(ceiling) if ceiling is not None and ceiling > 0 else x.end
+    return _rect(x.start, min(edge, best), max(0.0, reach - x.start), abs(edge - best), "offer")
 
 
 def _dot(report: Record, item: Record, quality: Record, latency: Record) -> _Dot | None:
@@ -1282,11 +1393,26 @@ def _flips(flips: Record, named: Mapping[str, str]) -> Child:
 def _candidate_story(item: Record) -> list[Child]:
     reason, why = _text(item, "reason") or _text(_part(item, "plan"), "reason"), _text(item, "why")
     steps = _items(_part(item, "plan"), "steps")
+    chosen_for, expected = _text(item, "chosen_for"), _expected(item)
     return [
         _h("p", _typed(reason, 600)) if reason else None,
+        _h("p", _h("b", _t("candidate.chosen-for")), " ", _typed(chosen_for, 600)) if chosen_for else None,
+        _h("p", _h("b", _t("candidate.expected")), " ", _typed(expected, 600), class_="soft small")
+        if expected
+        else None,
         _h("p", _h("b", _t("candidate.why")), " ", _typed(why, 600)) if why else None,
         _more(_count("candidate.steps", len(steps)), _plan_list(_part(item, "plan"))) if steps else None,
     ]
+
+
+def _expected(item: Record) -> str:
+    """What was believed of a candidate before it was made."""
+    told = []
+    for name, ends in _part(item, "outlook", "values").items():
+        low, mid, high = (_number(ends, end) for end in ("low", "mid", "high"))
+        if low is not None and mid is not None and high is not None:
+            told.append(f"{_clip(str(name), 60)} {mid:.3g} ({low:.3g} – {high:.3g})")
+    return " · ".join(told[:8])
 
 
 # ---------------------------------------------------------------- learning curves
@@ -2044,6 +2170,7 @@ def _again(report: Record) -> Html | None:
 SECTIONS: tuple[tuple[str, Callable[[Record], Html | None]], ...] = (
     ("needs", _needs),
     ("choice", _choice),
+    ("relaxations", _relaxations),
     ("candidates", _candidates),
     ("curves", _curves),
     ("growth", _growth),
@@ -2105,6 +2232,7 @@ TEXT: dict[str, dict[str, str]] = {
         # sections
         "section.needs": "Needs and verdicts",
         "section.choice": "What was chosen",
+        "section.relaxations": "What could be had instead",
         "section.candidates": "Every candidate",
         "section.curves": "Learning curves",
         "section.growth": "Would more rows help?",
@@ -2228,6 +2356,20 @@ TEXT: dict[str, dict[str, str]] = {
         "plot.note": "The shaded region meets the needs drawn in. Whiskers are confidence bounds. These are "
         "validation figures, which choose; the verdicts above are from test rows.",
         "plot.beyond": "An arrowhead marks a candidate that lies beyond the edge.",
+        "plot.offers": "The outlines are what the nearest points below would meet.",
+        # what could be had instead
+        "relax.alone": "No candidate was likely to meet it.",
+        "relax.together": "It can be met, but not together with the others.",
+        "relax.best": "Nearest on the validation rows: {measured} ({name}).",
+        "relax.instead": "With these limits instead",
+        "relax.change": "{offer} instead of {limit}",
+        "relax.proven": "what the test rows prove of it",
+        "relax.likely": "what it would likely meet, by the validation rows",
+        "relax.note": "Each line relaxes only what it names; every other need would be met as it stands. The figures of the candidates are from "
+        "validation rows. A limit that is only likely has a chance of 0.9 to be met on as many test rows.",
+        "relax.rows": "would take about {rows} more training rows like these ({low} – {high}), by the learning curve: an estimate.",
+        "relax.no-rows": "is not likely to be reached by more rows like these, by the learning curve.",
+        "relax.time": "was not tried for lack of time: about {time} more, with an estimated chance of {chance} to meet every need.",
         "candidate.name": "Candidate",
         "candidate.quality": "Quality",
         "candidate.time": "Time",
@@ -2238,6 +2380,8 @@ TEXT: dict[str, dict[str, str]] = {
         "candidate.note": "Flips: validation rows that are answered differently from the float model it was made "
         "from. Chance: the probability, predicted before the test, that every need would be met on the test rows.",
         "candidate.why": "Why not:",
+        "candidate.chosen-for": "Why now:",
+        "candidate.expected": "Expected before it was made:",
         "candidate.steps.one": "{count} step",
         "candidate.steps.many": "{count} steps",
         "candidate.interval": "value and interval",
@@ -2408,6 +2552,7 @@ TEXT: dict[str, dict[str, str]] = {
         # sections
         "section.needs": "需求与判定",
         "section.choice": "选择了什么",
+        "section.relaxations": "退一步能得到什么",
         "section.candidates": "全部候选",
         "section.curves": "学习曲线",
         "section.growth": "更多数据有多大帮助？",
@@ -2523,6 +2668,19 @@ TEXT: dict[str, dict[str, str]] = {
         "plot.label": "全部候选：验证数据上的质量与延迟，线条表示需求",
         "plot.note": "阴影区域满足图中的需求。须线为置信界。图中是用于选择的验证数据结果；上面的判定来自测试数据。",
         "plot.beyond": "箭头表示该候选落在图外。",
+        "plot.offers": "虚线框是下面最近的几种取舍所能满足的范围。",
+        # what could be had instead
+        "relax.alone": "没有候选有把握满足它。",
+        "relax.together": "它可以满足，但不能与其他需求同时满足。",
+        "relax.best": "验证数据上最接近的是 {measured}（{name}）。",
+        "relax.instead": "改用这些限值",
+        "relax.change": "{offer}，而不是 {limit}",
+        "relax.proven": "测试数据所证明的",
+        "relax.likely": "按验证数据，很可能满足的",
+        "relax.note": "每一行只放宽它写明的需求，其余需求照旧满足。候选的数字来自验证数据。“很可能满足”指在同样多的测试数据上有 0.9 的把握。",
+        "relax.rows": "按学习曲线估计，大约还需要 {rows} 行这样的训练数据（{low} – {high}）。",
+        "relax.no-rows": "按学习曲线，再多这样的数据也不大可能达到。",
+        "relax.time": "因时间不够没有尝试：大约还需 {time}，估计有 {chance} 的把握满足全部需求。",
         "candidate.name": "候选",
         "candidate.quality": "质量",
         "candidate.time": "用时",
@@ -2533,6 +2691,8 @@ TEXT: dict[str, dict[str, str]] = {
         "candidate.note": "翻转：与其浮点原模型回答不同的验证数据行数。把握：测试之前预测的、"
         "在测试数据上满足全部需求的概率。",
         "candidate.why": "未选原因：",
+        "candidate.chosen-for": "为何此时尝试：",
+        "candidate.expected": "构建之前的预期：",
         "candidate.steps.one": "{count} 个步骤",
         "candidate.steps.many": "{count} 个步骤",
         "candidate.interval": "测得值与区间",

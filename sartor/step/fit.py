@@ -68,7 +68,8 @@ def run(bundle: Any, ctx: Any, *, bf16: bool) -> dict[str, Any]:
     for head in meta["heads"]:
         task, spec = leaves.load("task", head["task"]), head["spec"]
         valid = judging(train, ahead, head)
-        choose = Chooser(task, spec, valid.inputs, valid.targets[head["target"]], seed=ctx.seed, progress=ctx.progress)
+        truth, seen = valid.targets[head["target"]], valid is not ahead
+        choose = Chooser(task, spec, valid.inputs, truth, seed=ctx.seed, progress=ctx.progress, seen=seen)
         weight, bias, told[head["target"]] = choose(
             features, task.encode(train.targets[head["target"]], spec), STRENGTHS, of_valid
         )
@@ -94,15 +95,24 @@ def judging(train: Any, valid: Any, head: dict[str, Any]) -> Any:
 class Chooser:
     """Chooses by validation rows: among strengths of a linear solver, or for a body that fits itself among whatever it tries.
 
-    inputs: of the validation rows. targets [n, …]: theirs, encoded, see `sartor.task.known`. progress: see `Context`.
+    inputs: of the validation rows. targets [n, …]: theirs, encoded, see `sartor.task.known`. progress: see `Context`. seen: whether the rows
+    are of those that training sees.
     """
 
     def __init__(
-        self, task: Any, spec: dict[str, Any], inputs: Any, truth: Any, *, seed: int, progress: Callable[..., None]
+        self,
+        task: Any,
+        spec: dict[str, Any],
+        inputs: Any,
+        truth: Any,
+        *,
+        seed: int,
+        progress: Callable[..., None],
+        seen: bool = False,
     ) -> None:
         self.task, self.spec, self.inputs, self.truth = task, spec, inputs, truth
         self.targets = task.encode(truth, spec)
-        self.seed, self.progress = seed, progress
+        self.seed, self.progress, self.seen = seed, progress, seen
 
     def judge(self, outputs: np.ndarray) -> tuple[float, float, float]:
         """Of outputs [n, …] for the validation rows: (primary metric, higher is better; log loss; the scale that has this loss)."""
@@ -158,8 +168,9 @@ class Chooser:
                 features[rest], targets[rest], self.spec, strength=strength, seed=self.seed
             )
             out[part] = features[part] @ weight.T + bias
-        truth = [*self.truth, *(self.spec["classes"][code] for code in targets)]
-        every = np.concatenate([outputs, out])
+        truth, every = [self.spec["classes"][code] for code in targets], out
+        if not self.seen:
+            truth, every = [*self.truth, *truth], np.concatenate([outputs, out])
         scale, log_loss = _scale(self.task, self.spec, every, truth)
         return _score(self.task, self.spec, every, truth, self.task.PRIMARY), log_loss, scale
 

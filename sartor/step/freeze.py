@@ -19,19 +19,19 @@ RATES = {"last": 2e-4, "biases": 1e-3}
 
 def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
     """The last two blocks, with what those below give kept; the rest as in `train`. Raises: InputError `plan.argument`."""
-    part = arguments.get("part", "last")
-    if part not in PARTS:
-        raise InputError("plan.argument", step="freeze", name="part", expected=" or ".join(PARTS), found=part)
-    given = {"blocks": 2, "cached": part == "last", "learning_rate": RATES[part], "part": part, **arguments}
-    own = {name: given.pop(name) for name in ("part", "blocks", "cached")}
-    if own["cached"] and (given.get("noise") or part != "last"):
+    keep = arguments.get("keep", "last")
+    if keep not in PARTS:
+        raise InputError("plan.argument", step="freeze", name="keep", expected=" or ".join(PARTS), found=keep)
+    given = {"blocks": 2, "cached": keep == "last", "learning_rate": RATES[keep], "keep": keep, **arguments}
+    own = {name: given.pop(name) for name in ("keep", "blocks", "cached")}
+    if own["cached"] and (given.get("noise") or keep != "last"):
         why = "False: with noise, or where all blocks have something that is tuned, no two epochs see the same"
         raise InputError("plan.argument", step="freeze", name="cached", expected=why, found=True)
     return own | train.resolve(given, ctx)
 
 
-def run(bundle: Any, ctx: Any, *, part: str, blocks: int, cached: bool, **training: Any) -> dict[str, Any]:
-    """The bundle with the part tuned. Returns what changes in `bundle.json`.
+def run(bundle: Any, ctx: Any, *, keep: str, blocks: int, cached: bool, **training: Any) -> dict[str, Any]:
+    """The bundle with what is kept free tuned. Returns what changes in `bundle.json`.
 
     blocks: how many of the last ones are tuned. cached: what those below give is computed once, where the body is an encoder of text and there is room
     for it (`activations.MOST_BYTES`).
@@ -39,7 +39,7 @@ def run(bundle: Any, ctx: Any, *, part: str, blocks: int, cached: bool, **traini
     from sartor import adapting, tuning
 
     def prepare(model: Any) -> None:
-        if part == "biases":
+        if keep == "biases":
             tuning.only(model, lambda name: name.endswith("bias"))
             return
         stack = adapting.blocks_of(model.body, "freeze")

@@ -34,6 +34,7 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
         "batch_units": 4096,
         "learning_rate": 1e-4,
         "head_learning_rate": 1e-3,
+        "embeddings": False,
         "bf16": has_bf16(),
         **arguments,
     }
@@ -48,10 +49,12 @@ def run(
     batch_units: int,
     learning_rate: float,
     head_learning_rate: float,
+    embeddings: bool,
     bf16: bool,
 ) -> dict[str, Any]:
     """The bundle with a body that knows more of such text; its heads are as they were. Returns what changes in `bundle.json`.
 
+    embeddings: trains the table of words too, which is the output layer as well; a body that knows nothing needs it.
     Raises: InputError `plan.body` for a body that has no table of words or no word that stands for a hidden one.
     """
     import torch
@@ -96,7 +99,8 @@ def run(
 
     for parameter in model.heads.parameters():
         parameter.requires_grad_(False)
-    tuning.hold_embeddings(model.body)
+    if not embeddings:
+        tuning.hold_embeddings(model.body)
     torch.manual_seed(ctx.seed)
     guessing = Guessing().to(device())
 

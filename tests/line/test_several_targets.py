@@ -89,7 +89,7 @@ def test_what_is_told_beside_the_verdicts_is_by_target(record):
     assert record["data"]["classes"]["mood"].keys() == MOODS.keys()
     assert record["figures"].keys() == TARGETS.keys()
     baseline = record["baseline"]["targets"]
-    assert {name: one["measure"] for name, one in baseline.items()} == {"mood": "accuracy", "stars": "mae"}
+    assert {name: one["measure"] for name, one in baseline.items()} == {"mood": "accuracy", "stars": "r2"}
     assert baseline["mood"]["measured"] < 0.65
     chosen = next(one for one in record["candidates"] if one["id"] == record["chosen"])
     assert chosen["calibrated"]["mood"]["scale"] > 0
@@ -163,7 +163,7 @@ def test_the_answer_to_each_target_rests_on_its_own_words(built):
 def test_page_card_and_deployed_files_tell_of_both(built, tmp_path):
     shown = (built / "report.html").read_text(encoding="utf-8")
     assert "Accuracy of mood" in shown
-    assert "mean absolute error of stars" in shown
+    assert "variance explained (r²) of stars" in shown.lower()
     assert "`mood` (classify), `stars` (regress)" in (built / "README.md").read_text(encoding="utf-8")
     export.deploy(built, tmp_path / "alone")
     given = [{"note": "the chair was warm and bright"}]

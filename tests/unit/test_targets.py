@@ -201,7 +201,8 @@ def front_of(*limits, **given):
 def test_only_bodies_that_learn_several_targets_are_tried():
     kinds = {candidate.id: candidate.kind for candidate in front_of("team.accuracy >= 0.9").possible()}
     assert next(iter(kinds)) == "majority"
-    assert set(kinds.values()) == {"trivial", "frozen", "tuned"}  # of one target n-grams are tried as well
+    known = {"trivial", "frozen", "last blocks", "LoRA", "tuned", "searched"}
+    assert set(kinds.values()) == known  # of one target n-grams are tried as well
 
 
 def test_a_backbone_of_one_target_is_refused_and_so_is_having_none():
