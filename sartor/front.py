@@ -277,7 +277,7 @@ class Front:
         texts = "text" in body.module.TAKES
         yield "frozen", (begin, fit), "Its embeddings as they are, with a linear layer."
         few = self.profile.classes > 1 and self.profile.rows <= FEW_ROWS * self.profile.classes
-        if texts and few and self.task == "classify":
+        if texts and few and self.task == "classify" and not self.targets:
             contrast = Move("contrast", {}, "Few rows of a class: pairs of them say what is alike.")
             yield "contrasted", (begin, contrast, fit), "Its embeddings drawn together within each class."
         last = Move("freeze", {"keep": "last", "blocks": 2}, "The blocks below are computed once.")

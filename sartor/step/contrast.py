@@ -14,6 +14,7 @@ from sartor import leaves
 
 TAKES = ("weights",)
 GIVES = "weights"
+ONE_TARGET = True  # rows that are alike in one target may be unlike in another
 OF_A_CLASS = 4  # rows in a batch
 MOST_CLASSES = 8  # in a batch
 SEEN = 20  # times that each row is looked at, where they are few
