@@ -548,11 +548,13 @@ class Front:
     ) -> tuple[Candidate, str] | None:
         """What comes nearest to a need that no candidate meets, for its time; nothing where all that is left would hardly come nearer.
 
-        How near: by how much it is expected to go beyond the best so far, in logarithms, times its chance of the other needs.
+        How near: by how much it is expected to go beyond the best so far, in logarithms, times its chance of the other needs, but for those that
+        nothing meets either.
         """
         serious = self._serious()
         if not serious or max(one.chance for one in serious) >= 0.5:
             return None
+        blocked = {n.key for n in self.asked if all(one.chances.get(n.text, 0.0) < 0.5 for one in serious)}
         worth: list[tuple[float, float, Candidate, Need]] = []
         for one in candidates:
             for need in self.asked:
@@ -561,7 +563,7 @@ class Front:
                 if guess is None or not known or mine.chances[need.key] >= 0.5:
                     continue
                 best = min(mine.scales[need.key].of(value) for value in known)
-                nearer = guess.gain_on(best) * mine.chance_but(need.key)
+                nearer = guess.gain_on(best) * mine.chance_but({need.key, *blocked})
                 if nearer >= WORTH_A_LOOK:
                     worth.append((nearer / mine.seconds, nearer, one, need))
         if not worth:

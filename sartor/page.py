@@ -995,7 +995,8 @@ def _relaxations(report: Record) -> Html | None:
 def _blocks(blocking: Record) -> list[Child]:
     best = _part(blocking, "best")
     measured = _number(best, "measured")
-    said = _t("relax.alone" if blocking.get("alone") is True else "relax.together")
+    how = _text(blocking, "how")
+    said = _t(f"relax.{how}") if how in ("alone", "together", "test") else None
     closest = (
         _t("relax.best", measured=_figure(measured), name=_typed(_text(best, "name"), 80))
         if measured is not None
@@ -2360,6 +2361,7 @@ TEXT: dict[str, dict[str, str]] = {
         # what could be had instead
         "relax.alone": "No candidate was likely to meet it.",
         "relax.together": "It can be met, but not together with the others.",
+        "relax.test": "Validation was sure of it, but the test rows do not bear it out.",
         "relax.best": "Nearest on the validation rows: {measured} ({name}).",
         "relax.instead": "With these limits instead",
         "relax.change": "{offer} instead of {limit}",
@@ -2672,6 +2674,7 @@ TEXT: dict[str, dict[str, str]] = {
         # what could be had instead
         "relax.alone": "没有候选有把握满足它。",
         "relax.together": "它可以满足，但不能与其他需求同时满足。",
+        "relax.test": "验证数据上很有把握，但测试数据没有证实。",
         "relax.best": "验证数据上最接近的是 {measured}（{name}）。",
         "relax.instead": "改用这些限值",
         "relax.change": "{offer}，而不是 {limit}",

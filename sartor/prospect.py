@@ -6,7 +6,7 @@ The statistics stand in `sartor.gain`, the seconds in `sartor.cost`; here is wha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -59,9 +59,9 @@ class Outlook:
         """The chance that a need on the training time, which is that of the whole build, is still met when it was made."""
         return min((one for key, one in self.chances.items() if key.measure == "training_time"), default=1.0)
 
-    def chance_but(self, key: Key) -> float:
-        """Of meeting every need but one."""
-        return gain.together((other, one) for other, one in self.chances.items() if other != key)
+    def chance_but(self, keys: Container[Key]) -> float:
+        """Of meeting every need but these."""
+        return gain.together((key, one) for key, one in self.chances.items() if key not in keys)
 
     def better(self, key: Key, best: float) -> float:
         """The chance that it goes beyond the best so far by a measure, on its scale, and meets every need."""

@@ -25,22 +25,21 @@ def map_of(
 ) -> dict[str, Any] | None:
     """{blocking, points, rows, time}; None where every need is met.
 
-    blocking: [{need, alone, best: {name, measured}}], needs that stand in the way, and whether each of them does so alone. points: the nearest first,
-    [{candidate, name, proven, relax: [{need, measure, op, unit, limit, offer, measured}], values}]. rows: [{need, low, mid, high}] more training rows,
+    blocking: [{need, how, best: {name, measured}}], needs that stand in the way, and how: `alone`, `together` with others, or on the `test` rows only, of
+    which validation was sure. points: the nearest first, [{candidate, name, proven, relax: [{need, measure, op, unit, limit, offer, measured}], values}]. rows: [{need, low, mid, high}] more training rows,
     by the learning curve. time: [{name, forecast_s, chance}], estimates for what the budget had no time for.
     """
     if all(verdict.verdict == "met" for verdict in judged):
         return None
     proven = _proven(front, chosen, judged)
-    others = [
-        one for one in _serious(front) if proven is None or one is not chosen
-    ]  # of which the test rows say nothing
-    points = _nearest([point for one in others if (point := _point(front, one)) is not None], front.asked)
-    points = ([proven] if proven is not None else []) + [one for one in points if one["relax"]]
+    points = _nearest([point for one in _serious(front) if (point := _point(front, one)) is not None], front.asked)
+    if proven is not None:  # then what validation said of it is no news
+        points = [proven, *(point for point in points if point["candidate"] != chosen.id)]
+    points = [point for point in points if point["relax"]]
     wanted = {told["need"] for point in points for told in point["relax"]}
     wanted |= {verdict.need for verdict in judged if verdict.verdict != "met"}
     return {
-        "blocking": [_blocking(front, need) for need in front.asked if need.text in wanted],
+        "blocking": [_blocking(front, chosen, need) for need in front.asked if need.text in wanted],
         "points": points[:MOST_POINTS],
         "rows": _rows(judged, growth),
         "time": [
@@ -180,14 +179,15 @@ def _gap(point: Mapping[str, Any], need: Need) -> float:
     return 0.0 if told is None else abs(told["offer"] - need.limit) / max(abs(need.limit), 1e-9)
 
 
-def _blocking(front: Front, need: Need) -> dict[str, Any]:
-    """alone: no candidate is likely to meet it whatever the others ask; otherwise it stands in the way together with them."""
+def _blocking(front: Front, chosen: Candidate, need: Need) -> dict[str, Any]:
+    """How a need stands in the way, and which candidate came nearest to it."""
     tried = [one for one in _serious(front) if not math.isnan(one.measured(need.key))]
     way = 1 if need.op[0] == ">" else -1
     best = max(tried, key=lambda one: way * one.measured(need.key), default=None)
+    alone = all(one.chances.get(need.text, 0.0) < GOOD_ENOUGH for one in tried)
     return {
         "need": need.text,
-        "alone": all(one.chances.get(need.text, 0.0) < GOOD_ENOUGH for one in tried),
+        "how": "alone" if alone else "test" if chosen.chance >= GOOD_ENOUGH else "together",
         "best": None if best is None else {"name": best.plan.name, "measured": best.measured(need.key)},
     }
 

@@ -251,6 +251,15 @@ def test_a_need_that_every_pretrained_body_surely_misses_takes_no_look_at_one():
     assert "size <= 2 MB is asked" in decision.passed["minilm-frozen-float32"]["why"]
 
 
+def test_the_map_is_not_empty_where_two_needs_are_out_of_reach():
+    front = front_of("accuracy >= 0.999", "latency_p95 <= 0.1 ms", "size <= 40 MB")
+    tried(front, "majority", 250, 0.6, megabytes=0.002)
+    tried(front, "ngram", 750, 1.0, megabytes=1.0)
+    decision = front.next(left_s=math.inf)
+    assert decision.candidate.endswith("int8")  # 23 MB, where the float's 91 miss the size, which can be met
+    assert "how near" in decision.why
+
+
 def test_needs_of_other_hardware_do_not_steer_the_search():
     front = front_of("latency_p95 <= 0.01 ms", "accuracy >= 0.9", hardware="cpu:999")
     tried(front, "majority", 250, 0.6)

@@ -379,7 +379,7 @@ def sentiment_missed() -> Record:
     slower = {"need": "latency_p95 <= 10 ms", "measure": "latency_p95 at concurrency 1", "op": "<=", "unit": "ms"}
     values = {"accuracy": 0.89, "latency_p95 at concurrency 1": 3.2, "size": 23.5}
     report["relaxations"] = {
-        "blocking": [{"need": "accuracy >= 0.999", "alone": True, "best": {"name": "large", "measured": 0.91}}],
+        "blocking": [{"need": "accuracy >= 0.999", "how": "alone", "best": {"name": "large", "measured": 0.91}}],
         "points": [
             {
                 "candidate": "c2",

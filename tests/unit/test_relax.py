@@ -74,9 +74,9 @@ def test_needs_that_only_exclude_each_other_are_told_apart_with_the_price_of_eit
     fast = measured(front, "fast", 850, 1.0)
     slow = measured(front, "slow", 940, 13.5)
     found = map_of(front, fast)
-    assert {one["need"]: one["alone"] for one in found["blocking"]} == {
-        "accuracy >= 0.9": False,
-        "latency_p95 <= 10 ms": False,
+    assert {one["need"]: one["how"] for one in found["blocking"]} == {
+        "accuracy >= 0.9": "together",
+        "latency_p95 <= 10 ms": "together",
     }
     proven, *likely = found["points"]
     assert proven["proven"]
@@ -102,9 +102,18 @@ def test_a_need_that_nobody_comes_near_blocks_alone_and_the_nearest_is_named():
     near = measured(front, "near", 940, 4.0)
     found = map_of(front, near)
     assert found["blocking"] == [
-        {"need": "accuracy >= 0.999", "alone": True, "best": {"name": "near", "measured": 0.94}}
+        {"need": "accuracy >= 0.999", "how": "alone", "best": {"name": "near", "measured": 0.94}}
     ]
     assert {one["candidate"] for one in found["points"]} == {"near"}  # what is further off by every need is no point
+
+
+def test_what_validation_was_sure_of_and_the_test_rows_refute_is_told_so():
+    front = front_of("accuracy >= 0.9")
+    best = measured(front, "best", 950, 3.0)
+    missed = needs.verdicts(front.needs, Report([share(870)]))
+    found = relax.map_of(front, best, missed, None)
+    assert [one["how"] for one in found["blocking"]] == ["test"]
+    assert [point["proven"] for point in found["points"]] == [True]
 
 
 def test_points_come_the_fewest_relaxed_needs_first():
