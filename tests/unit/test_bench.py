@@ -352,10 +352,14 @@ def test_differences_have_intervals_of_pairs():
 
 def test_few_labels_are_compared_draw_by_draw(book):
     for draw, (ours, theirs) in enumerate([(0.80, 0.78), (0.82, 0.78)]):
-        facts = {"data": "sst2", "rows": 16}
+        facts = {"data": "sst2", "train_rows": 16, "rows": 320}
         book.once("a", draw, lambda ours=ours: facts | {"system": climb_few.OURS, "accuracy": ours, "seconds": 2})  # noqa: B023
         book.once("b", draw, lambda theirs=theirs: facts | {"system": "SetFit", "accuracy": theirs, "seconds": 8})  # noqa: B023
-    book.once("many", 0, lambda: {"many": 10_000, "system": "SetFit", "ended": "ended at 16,000 MB, after 20 s"})
+    book.once(
+        "many",
+        0,
+        lambda: {"many": 10_000, "rows": 4_000, "system": "SetFit", "ended": "ended at 16,000 MB, after 20 s"},
+    )
     text = climb_few.table(book)
     assert "| sst2 | SetFit | 2 | 16 | 0.7800 | 8.0 | +3.00 (-9.71 to +15.71) | 4.0× |" in text
     assert "| 10,000 | SetFit | ended at 16,000 MB, after 20 s |" in text
