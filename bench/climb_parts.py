@@ -24,9 +24,9 @@ ALL, LORA = "all weights", "LoRA"
 CACHED, UNCACHED = "last 2 blocks, activations kept", "last 2 blocks, computed anew"
 METHODS = {
     ALL: Move("train", {}),
-    CACHED: Move("freeze", {"part": "last", "blocks": 2, "cached": True}),
-    UNCACHED: Move("freeze", {"part": "last", "blocks": 2, "cached": False}),
-    "biases": Move("freeze", {"part": "biases"}),
+    CACHED: Move("freeze", {"keep": "last", "blocks": 2, "cached": True}),
+    UNCACHED: Move("freeze", {"keep": "last", "blocks": 2, "cached": False}),
+    "biases": Move("freeze", {"keep": "biases"}),
     LORA: Move("lora", {"method": "lora"}),
     "rsLoRA": Move("lora", {"method": "rslora"}),
     "DoRA": Move("lora", {"method": "dora"}),

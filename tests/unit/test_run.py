@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from sartor.display import Display, clock, verdict_lines
+from sartor.board import clock
+from sartor.display import Display, verdict_lines
 from sartor.errors import InputError
 from sartor.events import Recorder, event
 from sartor.run import Run
