@@ -28,14 +28,18 @@ class Builder:
 
     book: Book
 
-    def build(self, case: str, needs: Mapping[str, Any], *, plan: Mapping[str, Any] | None = None) -> tuple[Path, Row]:
-        """(its folder, report.json) of a build that ended with a verdict. needs: as in needs.yaml. plan: the one to follow."""
+    def build(
+        self, case: str, needs: Mapping[str, Any], *, plan: Mapping[str, Any] | None = None, cache: Path | None = None
+    ) -> tuple[Path, Row]:
+        """(its folder, report.json) of a build that ended with a verdict. needs: as in needs.yaml. plan: the one to follow. cache: that several builds share."""
         out = self.folder(case)
         command = ["build", str(self._needs(out, needs)), "--out", str(out / "bundle")]
         if plan is not None:
             file = out / "given-plan.json"
             file.write_text(json.dumps(plan, ensure_ascii=False), encoding="utf-8")
             command += ["--plan", str(file)]
+        if cache is not None:
+            command += ["--cache", str(cache)]
         code = self._run(case, out, command).returncode
         if code not in (0, 3, 4):
             raise SystemExit(f"bench.climb: the build of {case} ended with {code}; the same command resumes")
@@ -84,6 +88,13 @@ def values(told: Row) -> dict[str, Row]:
             target = f"{key['target']}." if key.get("target") else ""
             found.setdefault(target + key["measure"], value)
     return found
+
+
+def ran(bundle: Path) -> dict[str, float]:
+    """{step: seconds} of the steps that a build ran itself, and did not find in its cache."""
+    events = [json.loads(line) for line in (bundle / "events.jsonl").read_text(encoding="utf-8").splitlines()]
+    done = [item for item in events if item.get("event") == "step" and item.get("status") == "done"]
+    return {item["step"]: item["seconds"] for item in done}
 
 
 def chosen(told: Row) -> str:

@@ -11,7 +11,7 @@ from scipy.stats import t
 from bench.record import Row
 from sartor import bounds
 
-LONG = ("right", "values", "plans", "notes", "stages")  # of a row, and nobody's to read on a screen
+LONG = ("right", "values", "plans", "notes", "stages", "steps")  # of a row, and nobody's to read on a screen
 
 
 def say(row: Row) -> None:

@@ -379,7 +379,14 @@ def single(name, seconds, right, milliseconds, megabytes):
         Value(fast, milliseconds, milliseconds, milliseconds, 1, "ms"),
         Value(Key("size"), megabytes, megabytes, megabytes, 1, "MB"),
     ]
-    return {"candidate": name, "seconds": seconds, "values": [value.as_dict() for value in (accuracy, *facts)]}
+    steps = [{"step": "start", "arguments": {}}, {"step": name, "arguments": {}}]
+    return {
+        "candidate": name,
+        "steps": steps,
+        "ran": {name: 1.0},
+        "seconds": seconds,
+        "values": [value.as_dict() for value in (accuracy, *facts)],
+    }
 
 
 def test_the_exhaustive_search_knows_the_fastest_candidate_that_meets_a_contract():
@@ -388,6 +395,8 @@ def test_the_exhaustive_search_knows_the_fastest_candidate_that_meets_a_contract
     assert (found.exit, found.name, found.seconds) == (0, "small", 30)
     found = climb_planner.oracle(("accuracy >= 0.88", "size <= 100 MB"), singles)
     assert (found.exit, found.name, found.seconds) == (0, "able", 200)
+    singles[2]["ran"]["start"] = 5.0  # which the others found in the cache
+    assert climb_planner.oracle(("accuracy >= 0.7",), singles).seconds == 35
     assert climb_planner.oracle(("accuracy >= 0.92",), singles).exit == 4
     assert climb_planner.oracle(("accuracy >= 0.99", "size <= 40 MB"), singles).exit == 3
 
