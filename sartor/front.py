@@ -14,6 +14,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -23,8 +24,8 @@ from sartor.cost import Cost, with_sizes
 from sartor.data.schema import speaks_for_itself
 from sartor.errors import InputError, near
 from sartor.hardware import cores
-from sartor.needs import SYSTEM, Need, Needs
-from sartor.plan import Move, Plan
+from sartor.needs import SYSTEM, Need, Needs, leading, preferred
+from sartor.plan import Move, Plan, learns_several
 from sartor.prospect import Outlook, Prospects, Sizes
 from sartor.report import Key, Report, Value
 
@@ -66,6 +67,7 @@ class Candidate:
     calibrated: dict[str, Any] | None = None  # how its probabilities were
     abstains: dict[str, Any] | None = None  # its threshold, where it may abstain
     flips: dict[str, Any] | None = None  # answers that differ from those of the float parent
+    targets: tuple[str, ...] = ()  # where there are several: then `calibrated` and `abstains` are by target
 
     @property
     def trivial(self) -> bool:
@@ -73,10 +75,11 @@ class Candidate:
 
     @property
     def settled(self) -> dict[str, Any]:
-        """What its heads have besides what was trained, see `Predictor`."""
-        known = self.calibrated or {}
-        told = {name: known[name] for name in ("scale", "half_width", "interval", "thresholds") if name in known}
-        return told | ({"abstain_below": self.abstains["below"]} if self.abstains else {})
+        """What its head has besides what was trained, see `Predictor`; of several heads {target: that}."""
+        known, withheld = self.calibrated or {}, self.abstains or {}
+        if self.targets:
+            return {target: _settled(known.get(target), withheld.get(target)) for target in self.targets}
+        return _settled(known, withheld)
 
     @property
     def chance(self) -> float:
@@ -110,6 +113,13 @@ class Candidate:
             "abstains": self.abstains,
             "flips": self.flips,
         }
+
+
+def _settled(calibrated: Mapping[str, Any] | None, abstains: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Of one head."""
+    known = calibrated or {}
+    told = {name: known[name] for name in ("scale", "half_width", "interval", "thresholds") if name in known}
+    return told | ({"abstain_below": abstains["below"]} if abstains else {})
 
 
 @dataclass(frozen=True)
@@ -171,35 +181,65 @@ class Passed:
 class Front:
     """Every candidate so far, and what to try next."""
 
-    def __init__(self, needs: Needs, profile: Profile, *, task: str, test_rows: int, look: int = 1) -> None:
-        """look: which one at these test rows it will be, as far as is known; the later, the more strictly quality is judged.
+    def __init__(
+        self,
+        needs: Needs,
+        profile: Profile,
+        *,
+        task: str,
+        test_rows: int,
+        look: int = 1,
+        targets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """look: which one at these test rows it will be, as far as is known; the later, the more strictly quality is judged. targets: the task
+        of each, where there are several; candidates are compared by the primary metric of the one that leads, see `needs.leading`.
 
         Raises: InputError `need.prefer` when the preference is no measure, `backbone.*` when the one asked for cannot be had.
         """
+        self.targets = targets if len(targets) > 1 else {}
+        leads = leading(needs, self.targets) if self.targets else None
+        task = self.targets.get(leads, task) if leads else task
         self.needs, self.profile, self.task, self.test_rows = needs, profile, task, test_rows
         self.level = bounds.level_of_look(needs.confidence, look)  # of the bounds of quality
         self.found: list[Candidate] = []
-        self.primary = Key(leaves.load("task", task).PRIMARY)
+        self.primary = Key(leaves.load("task", task).PRIMARY, leads)
         self.prefer, self.prefers_low = self._preference()
         # What cannot be measured on this machine is unproven whatever is built, so nothing is chosen by it.
         self.asked = [need for need in needs.needs if _measurable(need, needs)]
         # Here, so that a backbone that is not there is said before any compute.
-        self.bodies = _bodies(needs, profile, task)
-        self.fusions = _fusions(needs, profile, task) if not self.bodies else []
+        self.bodies = _bodies(needs, profile, *(self.targets.values() or [task]))
+        self.fusions = _fusions(needs, profile, task) if not self.bodies and not self.targets else []
         self._check_asked()
         self.waiting = list(self.possible())
         keys = [self.primary, FAST, SIZE, *([self.prefer] if self.prefer else [])]
         self.prospects = Prospects(
-            profile, self.bodies, self.asked, keys, task=task, test_rows=test_rows, level=self.level, sure=GOOD_ENOUGH
+            profile,
+            self.bodies,
+            self.asked,
+            keys,
+            task=task,
+            test_rows=test_rows,
+            level=self.level,
+            sure=GOOD_ENOUGH,
+            targets=self.targets,
         )
 
     def _check_asked(self) -> None:
-        """Raises: InputError `backbone.inputs` when the backbone that was asked for takes none of the inputs."""
+        """Raises: InputError `backbone.inputs` when the backbone that was asked for takes none of the inputs, `backbone.one-target` when it learns
+        one target and there are several."""
         asked = self.needs.backbone
         tried = [body.name for body in self.bodies]
+        if self.targets and asked in {body.name for body in _bodies(self.needs, self.profile, self.task)} - {*tried}:
+            raise InputError("backbone.one-target", ref=asked, targets=", ".join(map(repr, self.targets)))
         tried += [body.name for _, members in self.fusions for _, body in members]
         if asked not in ("auto", "none", *tried):
             raise InputError("backbone.inputs", ref=asked, kinds=" and ".join(sorted(self.profile.kinds)))
+
+    def check_bodies(self) -> None:
+        """Raises: InputError `backbone.several-targets` where no body that is at hand learns all targets, so that only the baseline would."""
+        if self.targets and not self.bodies:
+            aims, kinds = ", ".join(map(repr, self.targets)), " and ".join(sorted(self.profile.kinds))
+            raise InputError("backbone.several-targets", targets=aims, kinds=kinds)
 
     def possible(self) -> Iterator[Candidate]:
         """Every plan worth considering, roughly in the order of what it costs, with its reason."""
@@ -237,7 +277,7 @@ class Front:
         texts = "text" in body.module.TAKES
         yield "frozen", (begin, fit), "Its embeddings as they are, with a linear layer."
         few = self.profile.classes > 1 and self.profile.rows <= FEW_ROWS * self.profile.classes
-        if texts and few and self.task == "classify":
+        if texts and few and self.task == "classify" and not self.targets:
             contrast = Move("contrast", {}, "Few rows of a class: pairs of them say what is alike.")
             yield "contrasted", (begin, contrast, fit), "Its embeddings drawn together within each class."
         last = Move("freeze", {"keep": "last", "blocks": 2}, "The blocks below are computed once.")
@@ -624,6 +664,8 @@ class Front:
     def _preference(self) -> tuple[Key | None, bool]:
         metrics = leaves.load("task", self.task).METRICS
         name = self.needs.prefer
+        if name is not None and self.targets:
+            return preferred(name, self.targets)
         if name is None:
             asked = any(need.kind == "quality" for need in self.needs.needs)
             return (None if asked else self.primary), metrics[self.primary.measure].better == "lower"
@@ -768,14 +810,16 @@ class Body:
         return self.trains, each, self.name
 
 
-def _bodies(needs: Needs, profile: Profile, task: str) -> list[Body]:
-    """Those that suit the data and the task, the cheapest first. A leaf that cannot do every task says in TASKS which."""
+def _bodies(needs: Needs, profile: Profile, *tasks: str) -> list[Body]:
+    """Those that suit the data and the tasks of all targets, the cheapest first. A leaf that cannot do every task says in TASKS which."""
     found: list[Body] = []
     asked = None if needs.backbone in ("auto", "none") else needs.backbone
     suited = [leaf for leaf in leaves.names("backbone") if profile.kinds <= set(leaves.load("backbone", leaf).TAKES)]
     for leaf in suited:
         module = leaves.load("backbone", leaf)
-        if leaf in ("trivial", "fusion") or task not in getattr(module, "TASKS", (task,)):
+        if leaf in ("trivial", "fusion") or not set(tasks) <= set(getattr(module, "TASKS", tasks)):
+            continue
+        if len(tasks) > 1 and not learns_several(module):
             continue
         for card in module.cards():
             known = sum(share for name, share in profile.languages.items() if name in card.languages or name == "?")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from sartor import gain, leaves
@@ -87,10 +88,12 @@ class Prospects:
         test_rows: int,
         level: float,
         sure: float,
+        targets: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         """keys: measures to believe something about, beside those of the needs. level: of the bounds of quality. sure: the chance of *met* at which the
-        search ends."""
+        search ends. targets: the task of each, where there are several."""
         self.profile, self.bodies, self.needs, self.task = profile, list(bodies), list(needs), task
+        self.targets = targets
         self.test_rows, self.level, self.sure = test_rows, level, sure
         self.cost = Cost(profile)
         asked = [*keys, *(need.key for need in needs)]
@@ -149,7 +152,7 @@ class Prospects:
         """How a measure becomes a number in which gains add up."""
         if key.measure in SYSTEM:
             return Scale(higher=SYSTEM[key.measure][1] == "higher")
-        metric = leaves.load("task", self.task).METRICS[key.measure]
+        metric = leaves.load("task", self.targets.get(key.target or "", self.task)).METRICS[key.measure]
         # Before the baseline was measured, what it would have where all classes are alike.
         base = self._baseline.get(replace(key, against=None), 1 / max(2, self.profile.classes))
         return gain.scale_of_quality(key, metric, base=base)

@@ -149,7 +149,11 @@ def test_nothing_more_is_tried_once_every_need_is_likely_met():
     assert decision.candidate is None
     passed = list(front.pass_over(decision))
     assert not front.waiting
-    assert all("already meets" in one.why and one.cause == "met" and one.status == "skipped" for one in passed)
+    assert {one.status for one in passed} == {"skipped"}
+    assert {one.kind for one in passed if one.cause != "met"} <= {
+        "searched"
+    }  # which the time is too short for in any case
+    assert all("already meets" in one.why for one in passed if one.cause == "met")
 
 
 def test_eight_bits_of_what_meets_every_need_are_tried():
@@ -278,7 +282,7 @@ def test_what_is_foreseen_stands_in_the_order_in_which_it_would_be_tried():
     assert [one.id for one in told][:2] == ["majority", "ngram"]
     assert len(told) == len(list(front.possible()))
     passed = [one for one in told if one.status == "skipped"]
-    assert {one.precision for one in passed} == {"float32"}  # 91 MB
+    assert {one.precision for one in passed if one.kind != "searched"} == {"float32"}  # 91 MB
     assert told[-len(passed) :] == passed
     assert all(one.outlook["values"]["size"] for one in told)
 
