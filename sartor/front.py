@@ -13,6 +13,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -306,8 +307,12 @@ class Front:
             return self._go(first, "", seen)
         shut = {one.id: found for one in self.waiting if (found := self._shut(one, seen[one.id], left_s))}
         candidates = [one for one in self.waiting if one.id not in shut]
+        # A search begins with the very training that is tried without one, so that comes first.
+        plain = {one.body for one in candidates if one.kind in ("tuned", "trained")}
+        able = [one for one in candidates if one.kind != "searched" or one.body not in plain]
         good = self._good()
-        pick = self._beyond(good, candidates, seen, left_s) if good else self._towards(candidates, seen, left_s)
+        choose = partial(self._beyond, good) if good else self._towards
+        pick = choose(able, seen, left_s) or choose(candidates, seen, left_s)
         if pick is not None:
             return self._go(*pick, seen)
         for one in candidates:
