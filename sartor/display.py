@@ -104,9 +104,9 @@ class Display:
             self._say("  found whole in the cache", "dim")
 
     def _on_epoch(self, item: Event) -> None:
+        judged = f", validation {item['valid']:.4f}" if "valid" in item else ""  # some training has nothing to judge by
         self._say(
-            f"  epoch {item['epoch']}: loss {item['train_loss']:.4f}, validation {item['valid']:.4f}, "
-            f"{item['rows_per_s']:.0f} rows/s",
+            f"  epoch {item['epoch']}: loss {item['train_loss']:.4f}{judged}, {item['rows_per_s']:.0f} rows/s",
             "dim",
         )
 

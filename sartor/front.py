@@ -37,7 +37,7 @@ LEAST_CHANCE = 0.03  # of meeting every need, that a candidate is tried for
 UNLIKELY, EARLY_SHARE = 0.06, 0.6  # what has less chance is not begun where it may end after this share of the budget
 SCOUT_SHARE = 0.2  # of what a dear candidate takes, for which its body is looked at as it is before
 WORTH_A_LOOK = 0.1  # chance to be better by what is preferred; and on the map, logarithm of what a need's gap is expected to shrink by
-FEW_ROWS = 64  # of a class, up to which embeddings are contrasted
+FEW_ROWS = 24  # of a class, up to which embeddings are contrasted
 FAST, SIZE = Key("latency_p95", setting=(("concurrency", 1.0),)), Key("size")  # measured of every candidate
 
 

@@ -81,6 +81,7 @@ def test_plain_lines_show_every_kind_of_event():
         event("plan", id="a", name="ngram", reason="cheap", forecast_s=12.0),
         event("step", step="train", status="resumed", checkpoint="step-00000040", done=40, total=90),
         event("epoch", stage="train", epoch=1, train_loss=0.5, valid=0.9, rows_per_s=210.0),
+        event("epoch", stage="contrast", epoch=1, train_loss=0.5, rows_per_s=210.0),  # nothing to judge by
         event("progress", stage="embed", done=1, total=2, unit="rows"),
         event("finding", severity="warning", code="audit.duplicate", message="5 rows repeat"),
         event("log", level="error", code="plan.step-failed", message="it was killed"),
