@@ -43,6 +43,7 @@ Seed = Annotated[int | None, typer.Option(help="Of everything random.")]
 Confidence = Annotated[float | None, typer.Option(help="Of each bound; 0.95 when left out.")]
 Group = Annotated[str | None, typer.Option(help="A column whose equal rows belong together.")]
 Part = Annotated[str | None, typer.Option(help="A file of this part, instead of one file for all.")]
+Unlabelled = Annotated[str | None, typer.Option(help="A file of rows without labels, which a model may read.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over a key of needs.yaml; repeatable.")]
 
 MAX_PLAN_BYTES = 1_000_000
@@ -68,13 +69,15 @@ def build(
     valid: Part = None,
     calib: Part = None,
     test: Part = None,
+    unlabelled: Unlabelled = None,
     settings: Set = None,
     plan: Annotated[Path | None, typer.Option(help="Follow exactly this plan.json.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where candidates are kept; OUT/.build when left out.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a model from SOURCE that is proven to meet the needs, or say what cannot be met. The same command resumes."""
-    needs = _needs(source, {"train": train, "valid": valid, "calib": calib, "test": test}, _given(locals()), settings)
+    parts = {"train": train, "valid": valid, "calib": calib, "test": test, "unlabelled": unlabelled}
+    needs = _needs(source, parts, _given(locals()), settings)
     followed = _plan_file(plan) if plan is not None else None
     out = out or Path("runs") / _name_of(source)
     from sartor import line
@@ -109,11 +112,13 @@ def plan(
     valid: Part = None,
     calib: Part = None,
     test: Part = None,
+    unlabelled: Unlabelled = None,
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
     """Say what a build would do, why, and for how long. Nothing is trained."""
-    needs = _needs(source, {"train": train, "valid": valid, "calib": calib, "test": test}, _given(locals()), settings)
+    parts = {"train": train, "valid": valid, "calib": calib, "test": test, "unlabelled": unlabelled}
+    needs = _needs(source, parts, _given(locals()), settings)
     from sartor import board, line
     from sartor.errors import printable
 
@@ -536,7 +541,8 @@ def _needs(
     files = {part: file for part, file in parts.items() if file is not None}
     if source is not None and source.endswith((".yaml", ".yml")):
         if files:
-            held = need_files.load(source, **given).data if beside else {}
+            # Rows without labels never take the place of others.
+            held = need_files.load(source, **given).data if beside or files.keys() == {"unlabelled"} else {}
             given["data"] = (dict(held) if isinstance(held, Mapping) else {"train": held}) | files
         return need_files.load(source, **given)
     data = (files | ({"train": source} if source else {})) if files else source
@@ -572,13 +578,15 @@ def _verdicts(record: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from sartor.display import verdict_lines
+    from sartor.display import instead_lines, verdict_lines
 
     console = Console(highlight=False, soft_wrap=True)
     if not record["needs"]:
         console.print("No needs were given, so nothing is judged.")
     for text, colour in verdict_lines(record["needs"]):
         console.print(Text(text, style=colour))
+    for text in instead_lines(record.get("relaxations")):
+        console.print(Text(text))
 
 
 def _rows(given: list[str]) -> list[Any]:

@@ -34,9 +34,11 @@ EPOCH: Mapping[str, float] = {
     "prompt": 3.2,
     "freeze": 1.3,  # of the last two blocks of six, with the activations below them computed once
 }
+BATCH_S, BATCH_ROWS = 0.03, 32  # what a batch takes beside its products: the optimiser, and starting kernels
+TRY_S = 3.0  # of one training: the checkpoint is read, weights are written
 PRUNED = 0.5  # of a trial's epochs that are done before early scores end it
 TRIALS = (12, 8, 5, 3)  # of a search: as many as the budget has time for, and not fewer than the last
-CONTRAST_EPOCHS, PRETRAIN_EPOCHS, PRETRAIN_HEAD = 20.0, 3.0, 1.4
+PRETRAIN_EPOCHS, PRETRAIN_HEAD = 3.0, 1.4
 FILLED = 0.85  # of what is left of the budget that training may take
 ROWS_EPOCHS = 24_000  # rows that training sees, in at least three epochs
 NOISE = 0.1  # of a step's time from one run to the next
@@ -139,7 +141,8 @@ class Cost:
         if move.step == "fit":
             return float(forward)
         if move.step == "contrast":
-            return float(CONTRAST_EPOCHS * EPOCH["train"] * forward)
+            epochs = leaves.load("step", "contrast").looks(profile.rows) / max(1, profile.rows)
+            return float(epochs * EPOCH["train"] * forward)
         if move.step == "pretrain":
             rows = profile.unlabelled / max(1, profile.rows)
             epochs = float(move.arguments.get("epochs", PRETRAIN_EPOCHS))
@@ -148,7 +151,8 @@ class Cost:
             epochs = float(move.arguments.get("epochs", 3))
             trials = PRUNED * float(move.arguments.get("trials", TRIALS[0])) if move.step == "search" else 1.0
             once = forward if move.step == "freeze" else 0.0
-            return float(once + trials * epochs * EPOCH[move.step] * forward)
+            batches = BATCH_S * math.ceil(profile.rows / BATCH_ROWS)
+            return float(once + trials * (TRY_S + epochs * (batches + EPOCH[move.step] * forward)))
         return OTHER_S
 
     def _member(self, member: Mapping[str, Any], profile: Profile) -> float:

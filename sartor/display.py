@@ -202,5 +202,15 @@ def verdict_lines(needs: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     return lines
 
 
+def instead_lines(found: dict[str, Any] | None) -> list[str]:
+    """Points of the map that relax several needs at once, which the advice of no single need can tell; found: `relaxations` of a report."""
+    lines = []
+    for point in (found or {}).get("points", []):
+        if len(point["relax"]) > 1 and not point["proven"]:
+            limits = [f"{one['measure']} {one['op']} {one['offer']:g}{_unit(one)}" for one in point["relax"]]
+            lines.append(f"  {' and '.join(limits)}: {point['name']}")
+    return ["Would likely be met instead:", *lines] if lines else []
+
+
 def _unit(need: dict[str, Any]) -> str:
     return f" {need['unit']}" if need["unit"] else ""

@@ -13,6 +13,7 @@ import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -33,7 +34,7 @@ GOOD_ENOUGH = 0.9
 HOPELESS = 0.05
 SHARE_FOR_PREFERENCE = 0.25  # of what is left of the budget, once everything is likely met
 LEAST_CHANCE = 0.03  # of meeting every need, that a candidate is tried for
-UNLIKELY, EARLY_SHARE = 0.15, 0.6  # what has less chance is not begun where it may end after this share of the budget
+UNLIKELY, EARLY_SHARE = 0.06, 0.6  # what has less chance is not begun where it may end after this share of the budget
 SCOUT_SHARE = 0.2  # of what a dear candidate takes, for which its body is looked at as it is before
 WORTH_A_LOOK = 0.1  # chance to be better by what is preferred; and on the map, logarithm of what a need's gap is expected to shrink by
 FEW_ROWS = 64  # of a class, up to which embeddings are contrasted
@@ -277,7 +278,7 @@ class Front:
         texts = "text" in body.module.TAKES
         yield "frozen", (begin, fit), "Its embeddings as they are, with a linear layer."
         few = self.profile.classes > 1 and self.profile.rows <= FEW_ROWS * self.profile.classes
-        if texts and few and self.task == "classify":
+        if texts and few and self.task == "classify" and not self.targets:
             contrast = Move("contrast", {}, "Few rows of a class: pairs of them say what is alike.")
             yield "contrasted", (begin, contrast, fit), "Its embeddings drawn together within each class."
         last = Move("freeze", {"keep": "last", "blocks": 2}, "The blocks below are computed once.")
@@ -306,8 +307,12 @@ class Front:
             return self._go(first, "", seen)
         shut = {one.id: found for one in self.waiting if (found := self._shut(one, seen[one.id], left_s))}
         candidates = [one for one in self.waiting if one.id not in shut]
+        # A search begins with the very training that is tried without one, so that comes first.
+        plain = {one.body for one in candidates if one.kind in ("tuned", "trained")}
+        able = [one for one in candidates if one.kind != "searched" or one.body not in plain]
         good = self._good()
-        pick = self._beyond(good, candidates, seen, left_s) if good else self._towards(candidates, seen, left_s)
+        choose = partial(self._beyond, good) if good else self._towards
+        pick = choose(able, seen, left_s) or choose(candidates, seen, left_s)
         if pick is not None:
             return self._go(*pick, seen)
         for one in candidates:

@@ -215,7 +215,7 @@ def _said(verdict: Verdict, points: Sequence[Mapping[str, Any]]) -> list[str]:
     said = []
     if mine is not None:
         point, asked = mine
-        how = "is what the test rows prove of" if point["proven"] else "would likely be met by"
+        how = "is proven of" if point["proven"] else "would likely be met by"
         said.append(f"{asked['measure']} {asked['op']} {_figure(asked['offer'], asked['unit'])} {how} {point['name']}.")
     for point in others.values():
         asked, value = point["relax"][0], point["values"].get(verdict.name)

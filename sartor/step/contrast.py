@@ -14,6 +14,7 @@ from sartor import leaves
 
 TAKES = ("weights",)
 GIVES = "weights"
+ONE_TARGET = True  # rows that are alike in one target may be unlike in another
 OF_A_CLASS = 4  # rows in a batch
 MOST_CLASSES = 8  # in a batch
 SEEN = 20  # times that each row is looked at, where they are few
@@ -34,7 +35,7 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
         )
     rows = len(ctx.examples("train"))
     return {
-        "rows": int(min(max(256, SEEN * rows), 4_000)),
+        "rows": looks(rows),
         "learning_rate": 5e-5,
         "embeddings": False,
         "bf16": has_bf16(),
@@ -106,6 +107,11 @@ def run(bundle: Any, ctx: Any, *, rows: int, learning_rate: float, embeddings: b
     )
     ctx.note(contrasted=sum(map(len, order)))
     return tuning.save(model.cpu(), bundle, ctx)
+
+
+def looks(rows: int) -> int:
+    """How many rows are looked at of so many, where nobody says."""
+    return int(min(max(256, SEEN * rows), 4_000))
 
 
 def drawn(codes: np.ndarray, rows: int, rng: np.random.Generator) -> list[np.ndarray]:

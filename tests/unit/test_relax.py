@@ -92,7 +92,7 @@ def test_needs_that_only_exclude_each_other_are_told_apart_with_the_price_of_eit
         in accuracy.advice
     )
     assert "accuracy 0.94 on the validation rows" in accuracy.advice
-    assert "is what the test rows prove of fast" in accuracy.advice
+    assert "is proven of fast" in accuracy.advice
     assert speed.advice == judged(front, fast)[1].advice
 
 

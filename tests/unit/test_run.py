@@ -8,7 +8,7 @@ import json
 import pytest
 
 from sartor.board import clock
-from sartor.display import Display, verdict_lines
+from sartor.display import Display, instead_lines, verdict_lines
 from sartor.errors import InputError
 from sartor.events import Recorder, event
 from sartor.run import Run
@@ -118,6 +118,15 @@ def test_plain_lines_show_every_kind_of_event():
 
 def test_durations_read_as_people_write_them():
     assert [clock(value) for value in (0.2, 59, 65, 3725)] == ["0s", "59s", "1m05s", "1h02m"]
+
+
+def test_points_that_relax_several_needs_are_told_beside_the_verdicts():
+    one = {"measure": "accuracy", "op": ">=", "unit": "", "limit": 0.9, "offer": 0.85}
+    other = {"measure": "size", "op": "<=", "unit": "MB", "limit": 5.0, "offer": 23.6}
+    point = {"candidate": "a", "name": "tuned", "proven": False, "relax": [one, other], "values": {}}
+    alone = point | {"relax": [one]}  # what the advice of the other need says
+    assert instead_lines({"points": [alone, point]})[1:] == ["  accuracy >= 0.85 and size <= 23.6 MB: tuned"]
+    assert instead_lines({"points": [alone, point | {"proven": True}]}) == instead_lines(None) == []
 
 
 def test_an_unmeasured_need_is_shown_without_figures():
