@@ -131,7 +131,7 @@ def table(book: Book) -> str:
                     f"{told['accuracy']:.4f}",
                     climb_told.paired(mine["right"], told["right"]) if mine and system != OURS else "",
                     clock(told["seconds"]),
-                    f"{told['bytes'] / 1e6:.0f}",
+                    f"{told['bytes'] / 1e6:.1f}",
                     _left(told),
                 ]
             )

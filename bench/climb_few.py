@@ -64,7 +64,7 @@ def make(book: Book, given: argparse.Namespace) -> None:
         warming = grounds["sst2"].few(2, DRAWS).briefly(32)
         speeds = partial(
             precisions,
-            theirs(grounds["ag_news"].few(EACH, DRAWS).briefly(32), 0, "SetFit, 20 iterations"),
+            theirs(grounds["sst2"].few(EACH, DRAWS).briefly(32), 0, "SetFit, 20 iterations"),
             given.setfit,
         )
         warm = {"ours": ours(warming, 0, "warming"), "theirs": theirs(warming, 0, ALL_PAIRS)}

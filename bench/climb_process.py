@@ -25,6 +25,7 @@ from sartor import hardware
 
 LOOK_S = 0.2
 QUIET = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "TRANSFORMERS_VERBOSITY": "error"}
+SPIN = {"GOMP_SPINCOUNT": "10000"}  # as `sartor.follow` tells the child of a build
 # What a machine sets for its OpenBLAS would slow the solvers of one system more than those of another.
 NOT_INHERITED = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE", "PYTHONPATH")
 
@@ -46,9 +47,9 @@ class Program:
         self.command, self.warm = [str(word) for word in command], warm
         kept = {name: value for name, value in os.environ.items() if name not in NOT_INHERITED}
         # Our own packages are found as this process finds them, a peer's in its own environment alone.
-        ours = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")} if self.command[1:2] == ["-m"] else {}
+        ours = {"PYTHONPATH": os.environ.get("PYTHONPATH", "")} | SPIN if self.command[1:2] == ["-m"] else {}
         threads = {"OMP_NUM_THREADS": str(hardware.cores())}
-        self.environment = threads | kept | QUIET | ours | dict(environment)
+        self.environment = kept | threads | QUIET | ours | dict(environment)
         self._process: subprocess.Popen[bytes] | None = None
         self._heard = b""
         self._log = tempfile.TemporaryFile()  # noqa: SIM115
