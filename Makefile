@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-faults bench-serve bench-verdict bench-verify bench-audit bench-growth bench-labels clean
+.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-faults bench-serve bench-verdict bench-verify bench-audit bench-growth bench-labels bench-climb clean
 
 install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -64,6 +64,35 @@ bench-labels: install  ## planted wrong labels: their ranking beside cleanlab, a
 	.venv-cleanlab/bin/pip install --quiet "cleanlab==2.9.0"
 	$(BIN)/python -m bench.labels --data $(DATA) --cleanlab .venv-cleanlab/bin/python
 	$(BIN)/python -m bench.annotators --data $(DATA) --cleanlab .venv-cleanlab/bin/python
+
+# The peers of bench-climb, each in an environment of its own. Of one that cannot be installed the installer's words become the row.
+PEERS := bench/out/peers
+PYTHON312 ?= python3.12
+
+bench-climb: install $(foreach peer,setfit trainer autogluon ludwig,$(PEERS)/$(peer)/installed)  ## few labels, few weights, priors, text without labels, two targets, the planner; beside SetFit, Trainer + optuna, AutoGluon, Ludwig
+	$(BIN)/python -m bench.climb --data $(DATA) $(foreach peer,setfit trainer autogluon ludwig,--$(peer) $(PEERS)/$(peer)/bin/python)
+
+$(PEERS)/setfit/installed: constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --constraint constraints.txt torch
+	$(@D)/bin/pip install --quiet --constraint constraints.txt "setfit==1.2.0"
+	touch $@
+
+$(PEERS)/trainer/installed: constraints.txt
+	$(PYTHON) -m venv $(@D)
+	$(@D)/bin/pip install --quiet --constraint constraints.txt torch
+	$(@D)/bin/pip install --quiet --constraint constraints.txt transformers accelerate "optuna==5.0.0"
+	touch $@
+
+$(PEERS)/autogluon/installed:  # it wants torchvision, which is not there for the CPU build of torch that `==` would take
+	$(PYTHON) -m venv $(@D)
+	-$(@D)/bin/pip install "torch===2.13.0" "autogluon.multimodal==1.6.3" onnx onnxruntime > $(@D)/pip.log 2>&1
+	touch $@
+
+$(PEERS)/ludwig/installed:  # for Python 3.12 and later
+	mkdir -p $(@D)
+	-$(PYTHON312) -m venv $(@D) > $(@D)/pip.log 2>&1 && $(@D)/bin/pip install "ludwig[serve]==0.17.10" > $(@D)/pip.log 2>&1
+	touch $@
 
 lint: install
 	$(BIN)/ruff check .

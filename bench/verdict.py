@@ -157,8 +157,7 @@ def abstention(bundle: Path) -> dict[str, tuple[str, int, Simulation]]:
     """
     found = bundles.load(bundle)
     asked, head = needs.load(bundle / "needs.yaml"), found.meta["heads"][0]
-    columns = [column["name"] for column in found.meta["inputs"]]
-    examples, *_ = verify.rows_to_judge(found, None, asked, columns, head)
+    examples, *_ = verify.rows_to_judge(found, None, asked)
     answers = Predictor(found, threads=hardware.cores(), heads={"abstain_below": 0.0}).predict(list(examples.inputs))
     probabilities = np.array([answer["probability"] for answer in answers])
     right = np.array(

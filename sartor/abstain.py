@@ -36,10 +36,12 @@ class Threshold:
         return asdict(self)
 
 
-def asked(needs: Needs) -> list[tuple[float, float]]:
-    """(accuracy, coverage) of every need that lets the model abstain."""
+def asked(needs: Needs, target: str | None = None) -> list[tuple[float, float]]:
+    """(accuracy, coverage) of every need that lets the model abstain. target: of several, the one that they are of."""
     return [
-        (need.limit, dict(need.key.setting)["coverage"]) for need in needs.needs if "coverage" in dict(need.key.setting)
+        (need.limit, dict(need.key.setting)["coverage"])
+        for need in needs.needs
+        if need.key.target == target and "coverage" in dict(need.key.setting)
     ]
 
 

@@ -345,13 +345,18 @@ def chance_met(successes: int, trials: int, *, test_trials: int, limit: float, l
 
     Beta-binomial with Jeffreys' prior, summed exactly over the outcomes of the test rows that Clopper–Pearson would call met.
     """
-    if test_trials <= 0:
-        return 0.0
-    low, high = 0, test_trials + 1
-    while low < high:  # the fewest successes whose lower bound reaches the limit
-        middle = (low + high) // 2
-        reached = middle <= test_trials and proportion(middle, test_trials, level=level).low >= limit
-        low, high = (low, middle) if reached or middle > test_trials else (middle + 1, high)
-    if low > test_trials:
+    low = fewest_that_meet(test_trials, limit=limit, level=level)
+    if low is None:
         return 0.0
     return float(distributions.betabinom.sf(low - 1, test_trials, successes + 0.5, trials - successes + 0.5))
+
+
+def fewest_that_meet(trials: int, *, limit: float, level: float = 0.95) -> int | None:
+    """The fewest successes whose lower bound (Clopper–Pearson) reaches the limit; None where not even all of them do."""
+    if trials <= 0 or proportion(trials, trials, level=level).low < limit:
+        return None
+    low, high = 0, trials
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if proportion(middle, trials, level=level).low >= limit else (middle + 1, high)
+    return low

@@ -240,8 +240,8 @@ def sha256(path: Path) -> str:
 
 
 def sweep(folder: Path) -> None:
-    """Removes what an interrupted write left aside."""
-    for pattern in (".writing-*", ".replaced-*"):
+    """Removes what an interrupted write or step left aside."""
+    for pattern in (".writing-*", ".replaced-*", "*.kept"):
         for left in folder.glob(pattern):
             shutil.rmtree(left, ignore_errors=True)
 

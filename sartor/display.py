@@ -1,4 +1,4 @@
-"""What a person sees of a build: a live line with progress and time left on a terminal, plain lines anywhere else.
+"""What a person sees of a build: on a terminal the candidates, a small plot and a line of progress that live, plain lines anywhere else.
 
 It reads the same events as `OUT/events.jsonl` and decides nothing.
 """
@@ -10,11 +10,14 @@ import time
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from sartor import board
+from sartor.board import Row, clock
 from sartor.errors import printable
 from sartor.events import Event
 
 MARKS = {"met": "✓", "missed": "✗", "unproven": "?"}
 COLOURS = {"met": "green", "missed": "red", "unproven": "yellow"}
+STYLES = {"running": "bold cyan", "measured": "", "waiting": "dim"}
 WORD_EVERY_S = 10.0  # a sign of life in plain lines
 
 
@@ -29,6 +32,10 @@ class Display:
         self.began = self.last_word = time.monotonic()
         self.plain = not self.console.is_terminal
         self.live: Any = None
+        self.rows: dict[str, Row] = {}
+        self.shown: list[str] = []
+        self.limits: dict[str, dict[str, Any]] = {}
+        self.progress: Any = None
 
     def __enter__(self) -> Display:
         if not self.plain:
@@ -75,6 +82,21 @@ class Display:
         if item["reason"]:
             self._say(f"  {item['reason']}", "dim")
 
+    def _on_decision(self, item: Event) -> None:
+        self.shown, self.limits = item["shown"], item["limits"]
+        if item["id"] is None:
+            self._say(f"Nothing more is tried: {item['why']}", "dim")
+        else:
+            row = self.rows.setdefault(item["id"], Row(item["id"], item["name"]))
+            row.status, row.expected = "running", item["values"]
+            row.chance, row.seconds = item["chance"], item["forecast_s"]
+            if item["why"]:
+                self._say(item["why"], "dim")
+        for one in item["waiting"]:
+            row = self.rows.setdefault(one["id"], Row(one["id"], one["name"]))
+            row.expected, row.chance, row.seconds = one["values"], one["chance"], one["forecast_s"]
+        self._redraw()
+
     def _on_step(self, item: Event) -> None:
         if item["status"] == "resumed":
             self._say(f"  {item['step']} resumes from {item['checkpoint']} ({item['done']} of {item['total']} steps)")
@@ -82,9 +104,9 @@ class Display:
             self._say("  found whole in the cache", "dim")
 
     def _on_epoch(self, item: Event) -> None:
+        judged = f", validation {item['valid']:.4f}" if "valid" in item else ""  # some training has nothing to judge by
         self._say(
-            f"  epoch {item['epoch']}: loss {item['train_loss']:.4f}, validation {item['valid']:.4f}, "
-            f"{item['rows_per_s']:.0f} rows/s",
+            f"  epoch {item['epoch']}: loss {item['train_loss']:.4f}{judged}, {item['rows_per_s']:.0f} rows/s",
             "dim",
         )
 
@@ -106,11 +128,17 @@ class Display:
             line.append(f"  {text}")
             if self.budget_s:
                 line.append(f"  (budget {clock(self.budget_s)})", style="dim")
-            self.live.update(line)
+            self.progress = line
+            self._redraw()
         elif time.monotonic() - self.last_word >= WORD_EVERY_S:
             self._say(f"  {text}")
 
     def _on_candidate(self, item: Event) -> None:
+        if (row := self.rows.get(item["id"])) is not None:
+            row.status, row.measured, row.chance = item["status"], item["values"], item["chance"]
+            row.seconds = item["seconds"] if item["status"] == "measured" else None
+        self.progress = None
+        self._redraw()
         if item["status"] == "measured":
             chance = f"; chance that every need is met: {item['chance']:.0%}"
             self._say(f"  {values_line(item['values'])}{chance}  [{clock(item['seconds'])}]")
@@ -120,8 +148,30 @@ class Display:
             )
 
     def _on_verdict(self, item: Event) -> None:
-        if self.live is not None:
-            self.live.update("")
+        self.rows, self.progress = {}, None
+        self._redraw()
+
+    def _redraw(self) -> None:
+        """Table, plot and progress, as much as the terminal has lines for: the progress first, then the table, then the plot."""
+        if self.live is None:
+            return
+        from rich.console import Group
+        from rich.text import Text
+
+        room = self.console.height - 2
+        parts: list[Any] = [self.progress] if self.progress is not None else []
+        rows = list(self.rows.values())
+        open_rows = [row for row in rows if row.status in ("running", "measured", "waiting")]
+        if open_rows and len(open_rows) + 4 <= room:
+            lines = [Text(line, no_wrap=True, overflow="crop") for line in board.table(open_rows, self.shown)]
+            for line, row in zip(lines[1:], open_rows, strict=True):
+                line.stylize(STYLES[row.status])
+            lines[0].stylize("dim")
+            parts = [*lines, *parts]
+            drawn = board.plot(open_rows, self.shown, self.limits)
+            if drawn and len(drawn) + len(parts) + 2 <= room:
+                parts = [Text(line, no_wrap=True, overflow="crop", style="dim") for line in [*drawn, ""]] + parts
+        self.live.update(Group(*parts))
 
 
 def values_line(values: dict[str, float | None]) -> str:
@@ -152,14 +202,14 @@ def verdict_lines(needs: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     return lines
 
 
-def clock(seconds: float) -> str:
-    """Seconds as 4s, 1m05s or 2h03m."""
-    whole = max(0, round(seconds))
-    if whole < 60:
-        return f"{whole}s"
-    if whole < 3600:
-        return f"{whole // 60}m{whole % 60:02d}s"
-    return f"{whole // 3600}h{whole % 3600 // 60:02d}m"
+def instead_lines(found: dict[str, Any] | None) -> list[str]:
+    """Points of the map that relax several needs at once, which the advice of no single need can tell; found: `relaxations` of a report."""
+    lines = []
+    for point in (found or {}).get("points", []):
+        if len(point["relax"]) > 1 and not point["proven"]:
+            limits = [f"{one['measure']} {one['op']} {one['offer']:g}{_unit(one)}" for one in point["relax"]]
+            lines.append(f"  {' and '.join(limits)}: {point['name']}")
+    return ["Would likely be met instead:", *lines] if lines else []
 
 
 def _unit(need: dict[str, Any]) -> str:

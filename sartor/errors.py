@@ -58,7 +58,7 @@ MESSAGES: dict[str, str] = {
     "schema.ambiguous-target": "Several columns could be the target: {candidates}. Name one, as in --target {example}.",
     "schema.task-unsuited": "Column {column!r} cannot be the target: it has {values} in {present:,} rows, such as {example}. A target has {wants}. Name another column with --target, or mend this one.",
     "schema.ambiguous-task": "Column {column!r} could be the target of several tasks: {candidates}. Name one, as in --task {example}.",
-    "schema.no-input": "Nothing to learn from beside the target {target!r}: there is {found}. Inputs can be: {known}. If one of them is meant to be read as such, name it with --input.",
+    "schema.no-input": "Nothing to learn from beside the target {target}: there is {found}. Inputs can be: {known}. If one of them is meant to be read as such, name it with --input.",
     "schema.input-kind": "Column {column!r} cannot be an input: it holds {kind}. Inputs can be: {known}. Name another column with --input.",
     # splits
     "split.no-train": "The data has {found} but no part to train on. Give train, or one file from which the parts are made.",
@@ -69,6 +69,7 @@ MESSAGES: dict[str, str] = {
     "label.task": "Rows to label are chosen for classes; the target {target!r} is of the task {task}. Name another with --target.",
     "label.no-part": "There are no rows to choose from. Give those without a label with --unlabelled, or as the part 'unlabelled' of a needs.yaml.",
     "label.no-rows": "There is nothing to choose from: every row of 'unlabelled' is empty or stands among the labelled ones. Give other rows with --unlabelled.",
+    "label.targets": "Rows to label are chosen for one target, and there are several: {targets}. Name one with --target.",
     # backbones, training, export
     "backbone.not-found": "The backbone {ref!r} cannot be used: {why}. Give a local folder in the hub's format, a hub id that is in the local cache, or one of ours, such as minilm or convnet.",
     "backbone.no-safetensors": "The backbone {ref!r} has no model.safetensors. Pickled weights are never loaded; convert them to safetensors first.",
@@ -77,6 +78,9 @@ MESSAGES: dict[str, str] = {
     "weights.broken": "{path} is refused as safetensors: {why}. Fetch the file again, or write it anew with the package safetensors.",
     "backbone.family": "The backbone {ref!r} is of the family {family!r}, which is not supported. Supported: {known}.",
     "backbone.inputs": "The backbone {ref!r} takes none of these inputs ({kinds}). Leave --backbone out, or name one that does.",
+    "backbone.one-target": "The backbone {ref!r} learns one target, and there are several: {targets}. Leave --backbone out, or name one that is trained by gradients.",
+    "backbone.several-targets": "No backbone that is at hand learns several targets at once ({targets}) from such inputs ({kinds}). Name one that does with --backbone, "
+    "or build a model for each target.",
     "backbone.weights-changed": "The weights of the backbone {ref!r} have sha256 {found}, but {expected} was expected. Fetch them again.",
     "train.diverged": "The loss diverges: {loss} in epoch {epoch}, batch {batch}, far above where it began. Lower the learning rate, or look for broken rows.",
     "train.out-of-memory": "One row of a batch of {rows} does not fit the memory ({said}). Give shorter or smaller inputs, or name a smaller backbone.",
@@ -85,10 +89,14 @@ MESSAGES: dict[str, str] = {
     "train.not-finite": "The loss is {loss} in epoch {epoch}, batch {batch}; no step was taken with it. Lower the learning rate, or look for broken rows.",
     "export.failed": "The model could not be exported to {format}: {said}.",
     "plan.forms": "The plan cannot work: the step {step!r} takes {takes}, but what stands before it gives {gives!r}. Put a step before it that gives that, or leave it out.",
+    "plan.one-target": "The plan cannot work: {what} makes models of one target, and there are several: {targets}. Write another, or build a model for each.",
     "plan.step-failed": "The step {step!r} of {plan!r} did not finish: {why}.",
     # needs
     "need.syntax": "The need cannot be read: {expected} is expected here.\n  {need}\n  {mark}",
     "need.measure": "There is no measure {name!r} in the need {need!r}.{near} There is: {known}.",
+    "need.target": "There is no target {name!r}, which the need {need!r} speaks of.{near} {known}",
+    "need.which-target": "The need {need!r} does not say which of the targets it is of. Write it as {example}.",
+    "need.whole": "{measure} is of the whole model, not of the target {target!r}. Write: {need}",
     "need.unsupported": "The need {need!r} asks for {what}, which this version cannot measure yet. Leave it out, or measure it by hand.",
     "need.direction": "The need {need!r} can only be wished the other way round: of {measure}, {better} is better. Write {op}.",
     "need.range": "The limit in {need!r} is out of range. Did you mean {meant}?",
@@ -101,6 +109,8 @@ MESSAGES: dict[str, str] = {
     "needs.no-data": "No data is named. Give a file, a folder, or a hub data set id as data.",
     "needs.duration": "{found!r} is no length of time. Write it as 20m, 90s or 1h30m.",
     "needs.value": "{key} takes {expected}; found {found!r}.",
+    "needs.tasks": "{task!r} is given as the task beside targets that may each have their own. Name the task of each, as in target: {{{example}: {task}}}.",
+    "needs.target-name": "One of several targets cannot be called {name!r}: so is what is wrong with a row, in an answer. Rename the column.",
     "needs.twice": "{measure} is limited twice, by {first!r} and by {second!r}. Keep the one that is meant.",
     "needs.file": "{path} cannot be read as needs: {why}. Needs are keys such as `data: FILE` and `needs: [accuracy >= 0.9]`.",
     # serving and building
@@ -122,6 +132,8 @@ MESSAGES: dict[str, str] = {
     "verify.data-changed": "The rows of {source} are not those that {path} was judged on (fingerprint {found}, then {known}). Name the file to judge on: sartor verify {path} DATA",
     "verify.no-data": "The data that {path} was built from is not here ({source}). Name the file to judge on: sartor verify {path} DATA",
     "verify.no-class": "None of the classes in column {target!r} of {source} is known to {path}, such as {found}. Its classes are: {known}.",
+    "plan.body": "The method {method} does not go with this body: {why}. Leave the step out of the plan, or begin with another backbone.",
+    "plan.task": "The step {step!r} does not go with the task {task!r}: {why}. Leave it out of the plan.",
     "plan.file": "{path} cannot be read as a plan: {why}. Give the plan.json of a bundle, or one of its form.",
     "plan.unfinished": "The plan ends with {gives}, and nothing can be served from that. Let it end with the step export, or quantise after it.",
     "plan.argument": "The step {step!r} of the plan takes {expected} as {name!r}; found {found!r}.",
@@ -136,6 +148,7 @@ MESSAGES: dict[str, str] = {
     "row.missing-column": "The row has no column {column!r}.{near} The model takes: {known}.",
     "row.bad-value": "Column {column!r} takes {expected}; this row has {found}.",
     "row.failed": "{failed:,} of {total:,} rows could not be answered; the first is row {row}: {why}",
+    "explain.target": "The answer to one target is explained. {said} Name one that the model answers with --target: {known}.",
     # the command itself
     "command.encoding": "The argument {argument!r} is not valid UTF-8. Rename the file, or give the folder that it lies in.",
     "command.fault": "{what}. This is a fault of Sartor, not of what you gave. With SARTOR_TRACEBACK=1 the same command shows where it happened.",

@@ -9,18 +9,20 @@ import math
 from typing import Any
 
 from sartor import leaves
-from sartor.predict import Predictor
+from sartor.errors import InputError, near
+from sartor.predict import Predictor, of_target
 
 MOST_PARTS = 400
 
 
-def explain(predictor: Predictor, row: Any) -> dict[str, Any]:
-    """`{"answer", "parts": [{"column", "begin", "end", "text", "weight"}]}`.
+def explain(predictor: Predictor, row: Any, *, target: str | None = None) -> dict[str, Any]:
+    """`{"answer", "parts": [{"column", "begin", "end", "text", "weight"}]}`; of several targets also the `target` whose answer it is.
 
-    weight: by how much the log-odds of what is answered fall when the part is left out; negative when the part spoke against
-    it. Of a task that tells no probability: 1 where the answer changes, else 0.
-    Raises: RowError `row.*`.
+    target: which answer is explained, where the model answers several targets. weight: by how much the log-odds of what is answered fall when the
+    part is left out; negative when the part spoke against it. Of a task that tells no probability: 1 where the answer changes, else 0.
+    Raises: RowError `row.*`; InputError `explain.target` where it is not said which answer, or there is none of that name.
     """
+    head = _head(predictor, target)
     if isinstance(row, str) and len(predictor.inputs) == 1:
         row = {predictor.inputs[0]["name"]: row}
     prepared = predictor.prepare(row)
@@ -37,15 +39,33 @@ def explain(predictor: Predictor, row: Any) -> dict[str, Any]:
         name = part["column"]
         return prepared | {name: modalities[name].leave_out(prepared[name], part["begin"], part["end"])}
 
-    answer = predictor.answer([prepared])[0]
-    task = leaves.load("task", predictor.heads[0]["task"])
+    def answers(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        return of_target(predictor.answer(rows), head["target"], predictor.targets)
+
+    answer = answers([prepared])[0]
+    task = leaves.load("task", head["task"])
     before = _support(task, answer, answer)
     size = 4 if predictor.reads_files else 32  # pictures and recordings may be large
     for first in range(0, len(found), size):
         parts = found[first : first + size]
-        for part, other in zip(parts, predictor.answer([without(part) for part in parts]), strict=True):
+        for part, other in zip(parts, answers([without(part) for part in parts]), strict=True):
             part["weight"] = round(before - _support(task, answer, other), 6)
-    return {"answer": answer, "parts": found}
+    named = {"target": head["target"]} if len(predictor.heads) > 1 else {}
+    return named | {"answer": answer, "parts": found}
+
+
+def _head(predictor: Predictor, target: str | None) -> dict[str, Any]:
+    """The head whose answer is to be explained.
+
+    Raises: InputError `explain.target`.
+    """
+    known = predictor.targets
+    if target is None and len(known) == 1:
+        return predictor.heads[0]
+    if target not in known:
+        said = "None is named." if target is None else f"There is no {target!r}.{near(target, known)}"
+        raise InputError("explain.target", said=said, known=", ".join(map(repr, known)))
+    return predictor.heads[known.index(target)]
 
 
 def as_text(found: dict[str, Any]) -> Any:

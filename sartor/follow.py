@@ -13,7 +13,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -28,6 +28,7 @@ from sartor.child import Stop
 from sartor.data import store
 from sartor.data.dataset import Dataset, Examples, Rows, Splits
 from sartor.data.split import answerable
+from sartor.data.target import examples as examples_of
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 from sartor.plan import Move, Plan, keys
@@ -56,11 +57,10 @@ class Context:
     _examples: dict[str, Examples] = field(default_factory=dict)
 
     def examples(self, split: str) -> Examples:
-        """The examples of a split; of several targets, those of the first decide which rows are in."""
+        """The examples of a split, each with every target."""
         if split not in self._examples:
-            target, task = next(iter(self.targets.items()))
             rows = np.asarray(getattr(self.splits, split))
-            made = leaves.load("task", task).examples(self.dataset, rows, target, group=self.splits.group)
+            made = examples_of(self.dataset, rows, self.targets, group=self.splits.group)
             self._examples[split] = self._of_inputs(made)
         return self._examples[split]
 
@@ -201,7 +201,7 @@ def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> 
             changes = step.run(before, ctx, **step.resolve(dict(move.arguments), ctx))
             meta = _meta(before, changes, job)
             if before is not None:
-                _inherit(before, ctx.folder)
+                _inherit(before, ctx.folder, meta)
             bundles.write_json(ctx.folder / "bundle.json", meta)
             seconds = time.monotonic() - began
             bundles.write_json(
@@ -218,6 +218,8 @@ def child_main(job_file: str) -> int:
 
     stop = Stop()
     stop.listen()
+    # Asked for by CUDA's products, to sum in the same order each time.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
@@ -241,7 +243,18 @@ def child_main(job_file: str) -> int:
 def versions() -> dict[str, str]:
     """Versions of the libraries that decide what a step computes."""
     found = {}
-    for name in ("torch", "transformers", "tokenizers", "onnx", "onnxruntime", "scikit-learn", "numpy", "safetensors"):
+    for name in (
+        "torch",
+        "transformers",
+        "tokenizers",
+        "peft",
+        "optuna",
+        "onnx",
+        "onnxruntime",
+        "scikit-learn",
+        "numpy",
+        "safetensors",
+    ):
         try:
             found[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -310,7 +323,8 @@ def _meta(before: Bundle | None, changes: dict[str, Any], job: dict[str, Any]) -
     return meta | changes
 
 
-def _inherit(before: Bundle, folder: Path) -> None:
-    """Carries over what the step did not write anew; graphs that it replaced stay behind."""
+def _inherit(before: Bundle, folder: Path, meta: Mapping[str, Any]) -> None:
+    """Carries over what the step did not write anew; graphs that it replaced stay behind, and an adapter that is part of the weights now."""
     runtime = [name for name in before.manifest["files"] if name.startswith("runtime/")]
-    bundles.link(before, folder, leave=["bundle.json", "step.json", *runtime])
+    merged = [] if "adapter" in meta["backbone"] else ["adapter.safetensors"]
+    bundles.link(before, folder, leave=["bundle.json", "step.json", *runtime, *merged])

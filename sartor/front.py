@@ -1,31 +1,44 @@
-"""The front of the search: which plans there are for these data and needs, what each was measured to be, which is best.
+"""The front of the search: which plans there are for these data and needs, which to try next, what each was measured to be, which is best.
 
 Validation chooses here and the test split is never seen. A candidate counts as good enough when the chance that each of its needs
-will be *met* on the test rows is at least 0.9, not when its validation score passes the limit.
+will be *met* on the test rows is at least 0.9, not when its validation score passes the limit. Until then the next one is that of the greatest chance
+for its time, which is believed anew after every measurement (`sartor.gain`, `sartor.cost`). Of boxes that are opened until the first success this is the
+best order where they are independent (Smith's ratio rule), and within four times the best where they hang together (Feige, Lovász and Tetali
+2004; adaptively, Golovin and Krause 2011).
 """
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from sartor import bounds, leaves
+from sartor.cost import Cost, with_sizes
 from sartor.data.schema import speaks_for_itself
 from sartor.errors import InputError, near
-from sartor.needs import SYSTEM, Need, Needs
-from sartor.plan import Move, Plan
+from sartor.hardware import cores
+from sartor.needs import SYSTEM, Need, Needs, leading, preferred
+from sartor.plan import Move, Plan, learns_several
+from sartor.prospect import Outlook, Prospects, Sizes
 from sartor.report import Key, Report, Value
 
 GOOD_ENOUGH = 0.9
 HOPELESS = 0.05
-START_S = 6.0  # a child process with torch
-MEASURE_S = 12.0  # a candidate on the validation rows and through two servers
-EXPORT_S = 8.0
 SHARE_FOR_PREFERENCE = 0.25  # of what is left of the budget, once everything is likely met
+LEAST_CHANCE = 0.03  # of meeting every need, that a candidate is tried for
+UNLIKELY, EARLY_SHARE = 0.06, 0.6  # what has less chance is not begun where it may end after this share of the budget
+SCOUT_SHARE = 0.2  # of what a dear candidate takes, for which its body is looked at as it is before
+WORTH_A_LOOK = 0.1  # chance to be better by what is preferred; and on the map, logarithm of what a need's gap is expected to shrink by
+FEW_ROWS = 24  # of a class, up to which embeddings are contrasted
+FAST, SIZE = Key("latency_p95", setting=(("concurrency", 1.0),)), Key("size")  # measured of every candidate
 
 
 @dataclass
@@ -34,22 +47,28 @@ class Candidate:
 
     id: str
     plan: Plan
-    kind: str  # trivial, linear (fitted), frozen, tuned, trained (from nothing), fused, given
+    kind: str  # trivial, linear (fitted), trained (from nothing), fused, given; of a pretrained body frozen or one of `gain.KINDS`
     weights: str = ""  # candidates of the same weights differ only in how these are exported
+    body: str = ""  # name of its backbone
+    precision: str = "float32"
     forecast_s: float = 0.0
     status: str = "waiting"  # waiting, measured, failed, skipped
     why: str = ""
+    cause: str = ""  # why it was skipped, in a word: met, time, hopeless, parent
+    chosen_for: str = ""  # why it was tried when it was
+    outlook: Mapping[str, Any] = field(default_factory=dict)  # what was expected of it, as of `Outlook.as_dict`
+    sizes: Sizes = field(default_factory=dict)  # of its steps, that the budget decided
     seconds: float = 0.0
     steps: dict[str, float] = field(default_factory=dict)  # seconds of each step that ran
     bundle: str = ""  # path of the cached bundle
     report: Report = field(default_factory=Report)
     chances: dict[str, float] = field(default_factory=dict)  # need -> chance of met on the test rows
-    epochs: int | None = None
     curve: list[dict[str, Any]] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     calibrated: dict[str, Any] | None = None  # how its probabilities were
     abstains: dict[str, Any] | None = None  # its threshold, where it may abstain
     flips: dict[str, Any] | None = None  # answers that differ from those of the float parent
+    targets: tuple[str, ...] = ()  # where there are several: then `calibrated` and `abstains` are by target
 
     @property
     def trivial(self) -> bool:
@@ -57,10 +76,11 @@ class Candidate:
 
     @property
     def settled(self) -> dict[str, Any]:
-        """What its heads have besides what was trained, see `Predictor`."""
-        known = self.calibrated or {}
-        told = {name: known[name] for name in ("scale", "half_width", "interval", "thresholds") if name in known}
-        return told | ({"abstain_below": self.abstains["below"]} if self.abstains else {})
+        """What its head has besides what was trained, see `Predictor`; of several heads {target: that}."""
+        known, withheld = self.calibrated or {}, self.abstains or {}
+        if self.targets:
+            return {target: _settled(known.get(target), withheld.get(target)) for target in self.targets}
+        return _settled(known, withheld)
 
     @property
     def chance(self) -> float:
@@ -82,6 +102,9 @@ class Candidate:
             "seconds": round(self.seconds, 1),
             "status": self.status,
             "why": self.why,
+            "cause": self.cause,
+            "chosen_for": self.chosen_for,
+            "outlook": dict(self.outlook),
             "chance": round(self.chance, 4) if self.status == "measured" else None,
             "chances": {name: round(chance, 4) for name, chance in self.chances.items()},
             "values": [value.as_dict() for value in self.report.values],
@@ -91,6 +114,13 @@ class Candidate:
             "abstains": self.abstains,
             "flips": self.flips,
         }
+
+
+def _settled(calibrated: Mapping[str, Any] | None, abstains: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Of one head."""
+    known = calibrated or {}
+    told = {name: known[name] for name in ("scale", "half_width", "interval", "thresholds") if name in known}
+    return told | ({"abstain_below": abstains["below"]} if abstains else {})
 
 
 @dataclass(frozen=True)
@@ -109,6 +139,7 @@ class Profile:
     sizes: Mapping[str, float] = field(default_factory=dict)  # what modalities say of theirs: pixels, seconds
     kinds: frozenset[str] = frozenset({"text"})  # modalities of the inputs
     inputs: tuple[tuple[str, str], ...] = ()  # (column, modality)
+    unlabelled: int = 0  # rows without a target
 
     def of(self, columns: Sequence[str]) -> Profile:
         """The same rows with these inputs alone."""
@@ -124,46 +155,95 @@ class Profile:
 
 @dataclass(frozen=True)
 class Decision:
-    """Whether a candidate is tried now, and why."""
+    """What is tried next and why; or that nothing more is, and why what is left is passed over."""
 
-    go: bool
+    candidate: str | None  # its id
     why: str
-    forecast_s: float
-    epochs: int | None = None
+    forecast_s: float = 0.0
+    sizes: Sizes = field(default_factory=dict)
+    outlook: Mapping[str, Any] = field(default_factory=dict)
+    waiting: Sequence[
+        Mapping[str, Any]
+    ] = ()  # every other one with its outlook: {id, name, forecast_s, chance, values}
+    passed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # id -> {cause, why}
 
     def as_dict(self) -> dict[str, Any]:
-        return {"go": self.go, "why": self.why, "forecast_s": self.forecast_s, "epochs": self.epochs}
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Passed:
+    """Why a candidate is not tried."""
+
+    cause: str
+    why: str
 
 
 class Front:
     """Every candidate so far, and what to try next."""
 
-    def __init__(self, needs: Needs, profile: Profile, *, task: str, test_rows: int, look: int = 1) -> None:
-        """look: which one at these test rows it will be, as far as is known; the later, the more strictly quality is judged.
+    def __init__(
+        self,
+        needs: Needs,
+        profile: Profile,
+        *,
+        task: str,
+        test_rows: int,
+        look: int = 1,
+        targets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """look: which one at these test rows it will be, as far as is known; the later, the more strictly quality is judged. targets: the task
+        of each, where there are several; candidates are compared by the primary metric of the one that leads, see `needs.leading`.
 
         Raises: InputError `need.prefer` when the preference is no measure, `backbone.*` when the one asked for cannot be had.
         """
+        self.targets = targets if len(targets) > 1 else {}
+        leads = leading(needs, self.targets) if self.targets else None
+        task = self.targets.get(leads, task) if leads else task
         self.needs, self.profile, self.task, self.test_rows = needs, profile, task, test_rows
         self.level = bounds.level_of_look(needs.confidence, look)  # of the bounds of quality
         self.found: list[Candidate] = []
-        self.slowness = 1.0  # what training took over what was forecast, on this machine
-        self.primary = Key(leaves.load("task", task).PRIMARY)
+        self.primary = Key(leaves.load("task", task).PRIMARY, leads)
         self.prefer, self.prefers_low = self._preference()
+        # What cannot be measured on this machine is unproven whatever is built, so nothing is chosen by it.
+        self.asked = [need for need in needs.needs if _measurable(need, needs)]
         # Here, so that a backbone that is not there is said before any compute.
-        self.bodies = _bodies(needs, profile, task)
-        self.fusions = _fusions(needs, profile, task) if not self.bodies else []
+        self.bodies = _bodies(needs, profile, *(self.targets.values() or [task]))
+        self.fusions = _fusions(needs, profile, task) if not self.bodies and not self.targets else []
         self._check_asked()
+        self.waiting = list(self.possible())
+        keys = [self.primary, FAST, SIZE, *([self.prefer] if self.prefer else [])]
+        self.prospects = Prospects(
+            profile,
+            self.bodies,
+            self.asked,
+            keys,
+            task=task,
+            test_rows=test_rows,
+            level=self.level,
+            sure=GOOD_ENOUGH,
+            targets=self.targets,
+        )
 
     def _check_asked(self) -> None:
-        """Raises: InputError `backbone.inputs` when the backbone that was asked for takes none of the inputs."""
+        """Raises: InputError `backbone.inputs` when the backbone that was asked for takes none of the inputs, `backbone.one-target` when it learns
+        one target and there are several."""
         asked = self.needs.backbone
         tried = [body.name for body in self.bodies]
+        if self.targets and asked in {body.name for body in _bodies(self.needs, self.profile, self.task)} - {*tried}:
+            raise InputError("backbone.one-target", ref=asked, targets=", ".join(map(repr, self.targets)))
         tried += [body.name for _, members in self.fusions for _, body in members]
         if asked not in ("auto", "none", *tried):
             raise InputError("backbone.inputs", ref=asked, kinds=" and ".join(sorted(self.profile.kinds)))
 
+    def check_bodies(self) -> None:
+        """Raises: InputError `backbone.several-targets` where no body that is at hand learns all targets, so that only the baseline would."""
+        if self.targets and not self.bodies:
+            aims, kinds = ", ".join(map(repr, self.targets)), " and ".join(sorted(self.profile.kinds))
+            raise InputError("backbone.several-targets", targets=aims, kinds=kinds)
+
     def possible(self) -> Iterator[Candidate]:
-        """Every plan worth considering, in the order of what it costs, with its reason."""
+        """Every plan worth considering, roughly in the order of what it costs, with its reason."""
         yield Candidate(
             "majority",
             Plan(
@@ -172,62 +252,136 @@ class Front:
                 "What any model must beat: always the same answer.",
             ),
             "trivial",
+            body="trivial",
         )
         for body in self.bodies:
             begin = _start(body.name, body.leaf)
             if not body.trains:
                 plan = Plan(body.name, (begin, Move("fit", {}), Move("export", {})), body.why)
-                yield Candidate(body.name, plan, "linear")
-            elif not body.module.PRETRAINED:
-                yield from _exports("trained", (begin, Move("train", {}, "From nothing.")), body.why)
-            else:
-                fitted = (begin, Move("fit", {}, "A linear layer on its embeddings as they are."))
-                yield from _exports("frozen", fitted, f"{body.why} Its embeddings as they are, with a linear layer.")
-                tuned = (*fitted, Move("train", {}, "All weights, from the linear layer that fits its embeddings."))
-                yield from _exports("tuned", tuned, f"{body.why} All its weights tuned.")
+                yield Candidate(body.name, plan, "linear", weights=body.name, body=body.name)
+                continue
+            ways = _from_nothing(begin) if not body.module.PRETRAINED else self._pretrained(begin, body)
+            for kind, moves, why in ways:
+                if all(_there(move.step) for move in moves):
+                    yield from _exports(kind, moves, f"{body.why} {why}".strip(), body)
         for name, members in self.fusions:
             plans = [{"inputs": list(columns), "plan": _member(body).as_dict()} for columns, body in members]
             moves = (Move("fuse", {"members": plans}), Move("export", {}))
             why = "Each kind of input has a model of its own, and their answers are weighed: " + "; ".join(
                 f"{body.name} reads {' + '.join(columns)}" for columns, body in members
             )
-            yield Candidate(name, Plan(name, moves, f"{why}."), "fused")
+            yield Candidate(name, Plan(name, moves, f"{why}."), "fused", weights=name, body=name)
 
-    def decide(self, candidate: Candidate, *, left_s: float) -> Decision:
-        """Whether to try a candidate now. left_s: of the budget, less what judging the winner will take."""
-        forecast, epochs = self._forecast(candidate, left_s)
-        if candidate.kind in ("trivial", "given"):
-            return Decision(True, "", forecast, epochs)
-        parent = next((c for c in self.found if c.weights and c.weights == candidate.weights), None)
-        good = [c for c in self.found if c.status == "measured" and not c.trivial and c.chance >= GOOD_ENOUGH]
-        if parent is None and good:
-            if self.prefer is None:
-                return Decision(False, f"{good[0].plan.name} already meets every need, at less cost.", forecast, epochs)
-            if forecast > SHARE_FOR_PREFERENCE * left_s:
-                why = f"It would take about {forecast:.0f} s, more than a quarter of what is left for {self.prefer}."
-                return Decision(False, why, forecast, epochs)
-        if parent is not None and parent.status in ("failed", "skipped"):
-            return Decision(False, f"{parent.plan.name}, which it is made from, was {parent.status}.", forecast, epochs)
-        if parent is not None and candidate.kind == "frozen" and (short := self._short(parent)):
-            return Decision(False, f"{parent.plan.name} is {short}; eight bits would not close that.", forecast, epochs)
-        if forecast > left_s:
-            why = f"It would take about {forecast:.0f} s, and {max(0.0, left_s):.0f} s of the budget are left."
-            return Decision(False, why, forecast, epochs)
-        if candidate.kind in ("tuned", "trained") and epochs == 0:
-            return Decision(False, "Not one epoch fits what is left of the budget.", forecast, epochs)
-        return Decision(True, "", forecast, epochs)
+    def _pretrained(self, begin: Move, body: Body) -> Iterator[tuple[str, tuple[Move, ...], str]]:
+        """(kind, steps before the export, reason) of every way to make a model of a pretrained body."""
+        fit = Move("fit", {}, "A linear layer on its embeddings as they are.")
+        texts = "text" in body.module.TAKES
+        yield "frozen", (begin, fit), "Its embeddings as they are, with a linear layer."
+        few = self.profile.classes > 1 and self.profile.rows <= FEW_ROWS * self.profile.classes
+        if texts and few and self.task == "classify" and not self.targets:
+            contrast = Move("contrast", {}, "Few rows of a class: pairs of them say what is alike.")
+            yield "contrasted", (begin, contrast, fit), "Its embeddings drawn together within each class."
+        last = Move("freeze", {"keep": "last", "blocks": 2}, "The blocks below are computed once.")
+        yield "last blocks", (begin, fit, last), "Its last two blocks tuned."
+        lora = Move("lora", {}, "A low-rank change of its weights, from the linear layer that fits its embeddings.")
+        yield "LoRA", (begin, fit, lora), "A low-rank change of its weights tuned."
+        train = Move("train", {}, "All weights, from the linear layer that fits its embeddings.")
+        yield "tuned", (begin, fit, train), "All its weights tuned."
+        search = Move("search", {}, "Rates, batches, epochs and regularisation are searched.")
+        yield "searched", (begin, fit, search), "All its weights tuned, with settings that are searched."
+        if texts and self.profile.unlabelled:
+            told = f"{self.profile.unlabelled:,} rows without a label"
+            read_on = Move("pretrain", {}, f"Masked language on {told}.")
+            yield "read on", (begin, read_on, fit, train), f"Pretrained further on {told}, then all its weights tuned."
+
+    def next(self, *, left_s: float) -> Decision:
+        """What to try now. left_s: of the budget, less what judging the winner will take.
+
+        Of what may meet every need that of the greatest chance for its time, where the likeliest one then still fits. Once one candidate is good
+        enough: its eight bits, and what is likely to be better by the preference for a quarter of what is left. When nothing is likely to be
+        good enough any more: what shows best how near one can come, within EARLY_SHARE of the budget; and then the end.
+        """
+        seen = {one.id: self.outlook(one, left_s=left_s) for one in self.waiting}
+        first = next((one for one in self.waiting if one.kind in ("trivial", "given")), None)
+        if first is not None:
+            return self._go(first, "", seen)
+        shut = {one.id: found for one in self.waiting if (found := self._shut(one, seen[one.id], left_s))}
+        candidates = [one for one in self.waiting if one.id not in shut]
+        # A search begins with the very training that is tried without one, so that comes first.
+        plain = {one.body for one in candidates if one.kind in ("tuned", "trained")}
+        able = [one for one in candidates if one.kind != "searched" or one.body not in plain]
+        good = self._good()
+        choose = partial(self._beyond, good) if good else self._towards
+        pick = choose(able, seen, left_s) or choose(candidates, seen, left_s)
+        if pick is not None:
+            return self._go(*pick, seen)
+        for one in candidates:
+            shut[one.id] = self._why_enough(good, seen[one.id]) if good else self._why_hopeless(seen[one.id])
+        why = f"{good[0].plan.name} is likely to meet every need." if good else self._why_it_ends(shut)
+        whole = {one.id: self.outlook(one, left_s=math.inf) for one in self.waiting}  # as if there were time
+        return Decision(None, why, waiting=self._told(whole), passed={name: asdict(shut[name]) for name in shut})
+
+    @property
+    def shown(self) -> list[Key]:
+        """The measures that candidates are compared by at a glance: of quality, of speed, and of size."""
+        quality = next((need.key for need in self.asked if need.kind == "quality"), self.primary)
+        speed = next((need.key for need in self.asked if need.key.measure.startswith("latency")), FAST)
+        return [quality, speed, SIZE]
+
+    @property
+    def limits(self) -> dict[str, dict[str, Any]]:
+        """What needs ask, by the name of the measure: {op, limit}."""
+        return {str(need.key): {"op": need.op, "limit": need.limit} for need in self.needs.needs}
+
+    def take(self, decision: Decision) -> Candidate:
+        """The candidate of a decision, with what was decided of it."""
+        candidate = next(one for one in self.waiting if one.id == decision.candidate)
+        self.waiting.remove(candidate)
+        candidate.plan = with_sizes(candidate.plan, decision.sizes)
+        candidate.sizes, candidate.outlook = decision.sizes, decision.outlook
+        candidate.forecast_s, candidate.chosen_for = decision.forecast_s, decision.why
+        return candidate
+
+    def pass_over(self, decision: Decision) -> Iterator[Candidate]:
+        """Those that are left when nothing more is tried, each with the reason."""
+        told = {one["id"]: one for one in decision.waiting}
+        for candidate in list(self.waiting):
+            self.waiting.remove(candidate)
+            why, mine = decision.passed[candidate.id], told[candidate.id]
+            candidate.status, candidate.cause, candidate.why = "skipped", why["cause"], why["why"]
+            candidate.forecast_s = mine["forecast_s"]
+            candidate.outlook = {name: mine[name] for name in ("chance", "values")}
+            yield candidate
+
+    def foresee(self, *, left_s: float) -> Iterator[Candidate]:
+        """Every candidate in the order in which it would be tried if nothing that is measured changed what is believed; then those passed over."""
+        imagined = copy.copy(self)
+        imagined.waiting, imagined.found = list(self.waiting), list(self.found)
+        imagined.prospects = copy.copy(self.prospects)
+        imagined.prospects.cost = self.prospects.cost.copy()
+        while (decision := imagined.next(left_s=left_s)).candidate is not None:
+            candidate = imagined.take(decision)
+            imagined.prospects.cost.imagine(candidate.plan)
+            imagined.found.append(replace(candidate, status="imagined"))
+            left_s -= candidate.forecast_s
+            yield candidate
+        yield from imagined.pass_over(decision)
+
+    def outlook(self, candidate: Candidate, *, left_s: float, cost: Cost | None = None) -> Outlook:
+        """What is believed of a candidate now. left_s: what its training may take up. cost: where other things than now are made."""
+        spent = sum(one.seconds for one in self.found)
+        made = self._sibling(candidate)
+        return self.prospects.outlook(candidate, made=made, left_s=left_s, spent_s=spent, cost=cost)
 
     def add(self, candidate: Candidate) -> None:
-        """A candidate that was tried or passed over; its chances come from what validation measured."""
+        """A candidate that was tried or passed over; its chances come from what validation measured, and the others' from it as well."""
         if candidate.status == "measured":
-            for need in self.needs.needs:
+            for need in self.asked:
                 value = candidate.report.value(need.key)
                 level = self.level if need.kind == "quality" else self.needs.confidence
                 candidate.chances[need.text] = chance(need, value, test_rows=self.test_rows, level=level)
-            if candidate.kind == "frozen" and "fit" in candidate.steps:
-                # The first pass over the data says how fast this machine really is.
-                forecast = max(0.1, self._embed_s(candidate.plan))
-                self.slowness = float(np.clip(candidate.steps["fit"] / forecast, 0.05, 20.0))
+            if candidate.kind != "given":  # nothing is left to decide
+                self.prospects.learn(candidate)
         self.found.append(candidate)
 
     def best(self) -> Candidate | None:
@@ -274,7 +428,14 @@ class Front:
             said.append(
                 f"Eight-bit weights changed {chosen.flips['flips']} of {chosen.flips['n']:,} answers of its float parent."
             )
-        passed = [c for c in self.found if c.status == "skipped" and "budget" in c.why]
+        hopeless = [c for c in self.found if c.cause == "hopeless"]
+        if hopeless:
+            likeliest = max(hopeless, key=lambda c: c.outlook.get("chance", 0.0))
+            said.append(
+                f"The search ended early: of {len(hopeless)} that were not tried, the likeliest to meet every need was {likeliest.plan.name}, "
+                f"with a chance of {likeliest.outlook.get('chance', 0.0):.1%}."
+            )
+        passed = [c for c in self.found if c.cause == "time"]
         if passed and chosen not in good:
             said.append(
                 "Not tried for lack of time: "
@@ -289,49 +450,212 @@ class Front:
         wanted = 15.0 + 2.5 * max(took, default=8.0)
         return wanted if self.needs.budget_s is None else min(wanted, 0.35 * self.needs.budget_s)
 
-    def _forecast(self, candidate: Candidate, left_s: float) -> tuple[float, int | None]:
-        """(seconds, epochs where it trains) of a candidate, given what is done already."""
-        rows, profile = self.profile.rows, self.profile
-        if candidate.kind == "given":
-            return 0.0, None
-        if candidate.kind == "fused":
-            members = next(members for name, members in self.fusions if name == candidate.id)
-            return EXPORT_S + 2 * MEASURE_S + sum(
-                self._member_s(body, profile.of(columns)) for columns, body in members
-            ), None
-        if candidate.kind == "trivial":
-            return START_S + MEASURE_S, None
-        module = leaves.load("backbone", str(candidate.plan.moves[0].arguments["leaf"]))
-        if candidate.kind == "linear":
-            seconds = getattr(module, "seconds", _seconds)(profile)
-            return START_S + MEASURE_S + seconds, None
-        made = next((c for c in self.found if c.weights == candidate.weights and c.status == "measured"), None)
-        if made is not None:
-            return EXPORT_S + made.steps.get("measure", MEASURE_S), made.epochs
-        embed_s = self._embed_s(candidate.plan) * self.slowness
-        if candidate.kind == "frozen":
-            return START_S + embed_s + EXPORT_S + MEASURE_S, None
-        embedded = candidate.kind == "trained" or any(c.kind == "frozen" and c.status == "measured" for c in self.found)
-        fixed = START_S + EXPORT_S + MEASURE_S + (0.0 if embedded else embed_s)
-        epoch_s = 3.5 * embed_s  # forward, backward and the optimiser, over embedding's forward
-        most = int(module.TRAINING.get("epochs", 12))  # of a body that knows nothing it is what it takes
-        wanted = most if candidate.kind == "trained" else int(np.clip(round(24_000 / max(1, rows)), 3, most))
-        fits = wanted if math.isinf(left_s) else int((0.85 * left_s - fixed) / max(epoch_s, 1e-9))
-        epochs = int(np.clip(fits, 0, wanted))
-        return fixed + epochs * epoch_s, epochs
+    def _go(self, candidate: Candidate, why: str, seen: Mapping[str, Outlook]) -> Decision:
+        """The decision to try a candidate."""
+        mine = seen[candidate.id]
+        others = {name: one for name, one in seen.items() if name != candidate.id}
+        return Decision(candidate.id, why, mine.seconds, mine.sizes, mine.as_dict(), self._told(others))
 
-    def _member_s(self, body: Body, profile: Profile) -> float:
-        """Seconds that a member of a fusion takes to be made."""
-        if not body.trains:
-            return START_S + float(getattr(body.module, "seconds", _seconds)(profile))
-        each = body.module.flops(body.name, profile) * profile.rows / (profile.gflops * 1e9 * 0.4) * self.slowness
-        return START_S + each * (1 + 3.5 * int(body.module.TRAINING.get("epochs", 3)))
+    def _told(self, seen: Mapping[str, Outlook]) -> list[dict[str, Any]]:
+        """What is believed of those that wait, for the journal and the display."""
+        return [
+            {
+                "id": one.id,
+                "name": one.plan.name,
+                "forecast_s": round(seen[one.id].seconds, 1),
+                **seen[one.id].as_dict(),
+            }
+            for one in self.waiting
+            if one.id in seen
+        ]
 
-    def _embed_s(self, plan: Plan) -> float:
-        """Seconds of one forward pass over the training rows at 40 % of the measured matrix speed."""
-        start = plan.moves[0].arguments
-        each = leaves.load("backbone", start["leaf"]).flops(start["backbone"], self.profile)
-        return float(each * self.profile.rows / (self.profile.gflops * 1e9 * 0.4))
+    def _good(self) -> list[Candidate]:
+        """Those that are good enough, the first of them first."""
+        return [c for c in self.found if c.status == "measured" and not c.trivial and c.chance >= GOOD_ENOUGH]
+
+    def _serious(self) -> list[Candidate]:
+        """What was measured beside the trivial baseline."""
+        return [c for c in self.found if c.status == "measured" and not c.trivial]
+
+    def _shut(self, candidate: Candidate, seen: Outlook, left_s: float) -> Passed | None:
+        """Why a candidate cannot be made now; nothing where it can."""
+        parent = self._sibling(candidate)
+        if parent is not None and parent.status == "failed":
+            return Passed("parent", f"{parent.plan.name}, which it is made from, failed.")
+        if seen.seconds > left_s:
+            left = max(0.0, left_s)
+            return Passed("time", f"It would take about {seen.seconds:.0f} s, and {left:.0f} s of the budget are left.")
+        if any(size.get("epochs") == 0 for size in seen.sizes.values()):
+            what = "search" if "search" in seen.sizes else "epoch"
+            return Passed("time", f"Not one {what} fits what is left of the budget.")
+        return None
+
+    def _towards(
+        self, candidates: Sequence[Candidate], seen: Mapping[str, Outlook], left_s: float
+    ) -> tuple[Candidate, str] | None:
+        """What to try while nothing is good enough."""
+        early_s = math.inf
+        if self.needs.budget_s is not None:
+            early_s = left_s - (1 - EARLY_SHARE) * self.needs.budget_s
+        hopeful = [
+            one
+            for one in candidates
+            if seen[one.id].chance >= LEAST_CHANCE
+            and (seen[one.id].chance >= UNLIKELY or seen[one.id].longest_s <= early_s)
+        ]
+        if hopeful:
+            pick = self._for_its_time(hopeful, seen, left_s)
+            if (scout := self._scout(pick, candidates, seen)) is not None:
+                tells = "tells for little how far that will come and how long it takes"
+                return scout, f"It shares its first steps with {pick.plan.name}, and {tells}."
+            told = f"{seen[pick.id].chance:.0%} likely to meet every need, in about {seen[pick.id].seconds:.0f} s"
+            return pick, f"{told}: the most for its time."
+        tried = [one for one in self.found if not one.trivial and one.status in ("measured", "imagined")]
+        if not tried and candidates:
+            cheapest = min(candidates, key=lambda one: seen[one.id].seconds)
+            return cheapest, "Not likely to meet every need, but nothing beside the baseline was measured yet."
+        known = [one for one in candidates if self._is_pretrained(one.body) and seen[one.id].seconds <= early_s]
+        known = [one for one in known if seen[one.id].chance_of_system >= LEAST_CHANCE]
+        if known and not any(self._is_pretrained(one.body) for one in tried):
+            cheapest = min(known, key=lambda one: seen[one.id].seconds)
+            return cheapest, "No need is called out of reach before a pretrained body was measured."
+        return self._for_the_map([one for one in candidates if seen[one.id].longest_s <= early_s], seen)
+
+    def _scout(self, pick: Candidate, candidates: Sequence[Candidate], seen: Mapping[str, Outlook]) -> Candidate | None:
+        """The same body as it is, where none of its candidates was tried and this one costs little beside what the two share."""
+        if pick.kind == "frozen" or any(one.body == pick.body for one in self.found):
+            return None
+        known = [one for one in candidates if one.kind == "frozen" and one.body == pick.body]
+        if not known:
+            return None
+        scout = max(known, key=lambda one: seen[one.id].promise / seen[one.id].seconds)
+        then = self.prospects.cost.copy()
+        then.imagine(scout.plan)
+        more = seen[scout.id].seconds + then.seconds(with_sizes(pick.plan, seen[pick.id].sizes)) - seen[pick.id].seconds
+        return scout if more <= SCOUT_SHARE * seen[pick.id].seconds else None
+
+    def _for_its_time(self, hopeful: Sequence[Candidate], seen: Mapping[str, Outlook], left_s: float) -> Candidate:
+        """That of the greatest chance for its time; but the likeliest one where it, or one as likely, would not fit afterwards."""
+        best = max(hopeful, key=lambda one: seen[one.id].promise / seen[one.id].seconds)
+        likeliest = max(hopeful, key=lambda one: seen[one.id].promise)
+        if likeliest is best or math.isinf(left_s):
+            return best
+        then = self.prospects.cost.copy()
+        then.imagine(with_sizes(best.plan, seen[best.id].sizes))
+        left = left_s - seen[best.id].seconds
+        after = {one.id: self.outlook(one, left_s=left, cost=then) for one in hopeful if one.weights != best.weights}
+        fit = [after[one.id].promise for one in hopeful if one.id in after and not self._shut(one, after[one.id], left)]
+        both = 1 - (1 - seen[best.id].promise) * (1 - max(fit, default=0.0))
+        return likeliest if seen[likeliest.id].promise > both else best
+
+    def _for_the_map(
+        self, candidates: Sequence[Candidate], seen: Mapping[str, Outlook]
+    ) -> tuple[Candidate, str] | None:
+        """What comes nearest to a need that no candidate meets, for its time; nothing where all that is left would hardly come nearer.
+
+        How near: by how much it is expected to go beyond the best so far, in logarithms, times its chance of the other needs, but for those that
+        nothing meets either.
+        """
+        serious = self._serious()
+        if not serious or max(one.chance for one in serious) >= 0.5:
+            return None
+        blocked = {n.key for n in self.asked if all(one.chances.get(n.text, 0.0) < 0.5 for one in serious)}
+        worth: list[tuple[float, float, Candidate, Need]] = []
+        for one in candidates:
+            for need in self.asked:
+                guess, mine = seen[one.id].guesses.get(need.key), seen[one.id]
+                known = [c.measured(need.key) for c in serious if not math.isnan(c.measured(need.key))]
+                if guess is None or not known or mine.chances[need.key] >= 0.5:
+                    continue
+                best = min(mine.scales[need.key].of(value) for value in known)
+                nearer = guess.gain_on(best) * mine.chance_but({need.key, *blocked})
+                if nearer >= WORTH_A_LOOK:
+                    worth.append((nearer / mine.seconds, nearer, one, need))
+        if not worth:
+            return None
+        _, _, pick, need = max(worth, key=lambda found: found[:2])
+        return pick, f"Nothing left is likely to meet every need; this shows how near to {need.text} one can come."
+
+    def _beyond(
+        self, good: Sequence[Candidate], candidates: Sequence[Candidate], seen: Mapping[str, Outlook], left_s: float
+    ) -> tuple[Candidate, str] | None:
+        """What to try once one candidate is good enough."""
+        candidates = [one for one in candidates if seen[one.id].in_time >= GOOD_ENOUGH]
+        if self.needs.prefer is None:
+            weights = {one.weights for one in good}
+            eight = next((one for one in candidates if one.precision == "int8" and one.weights in weights), None)
+            if eight is not None:
+                return eight, "What meets every need, in eight bits: the faster of equals is preferred."
+        if self.prefer is None:
+            return None
+        best = self._best_of(good)
+        allowed = self._allowance(left_s)
+        better = [
+            one
+            for one in candidates
+            if seen[one.id].seconds <= allowed and seen[one.id].better(self.prefer, best) >= WORTH_A_LOOK
+        ]
+        if not better:
+            return None
+        pick = max(
+            better,
+            key=lambda one: (
+                seen[one.id].chance
+                * seen[one.id].guesses[self.prefer].gain_on(best)  # type: ignore[index]
+                / seen[one.id].seconds
+            ),
+        )
+        likely = f"{seen[pick.id].guesses[self.prefer].below(best):.0%} likely to be better in {self.prefer}"
+        return pick, f"{likely}, which is preferred among what meets every need."
+
+    def _best_of(self, good: Sequence[Candidate]) -> float:
+        """The best so far by what is preferred, on its scale; beyond all reach where that was not measured."""
+        assert self.prefer is not None
+        known = [one.measured(self.prefer) for one in good if not math.isnan(one.measured(self.prefer))]
+        return min((self.prospects.scale(self.prefer).of(value) for value in known), default=-math.inf)
+
+    def _allowance(self, left_s: float) -> float:
+        """Seconds that the preference may still take: a quarter of what was left when a candidate first was good enough."""
+        first = next(place for place, one in enumerate(self.found) if one in self._good())
+        spent = sum(one.seconds for one in self.found[first + 1 :])
+        return SHARE_FOR_PREFERENCE * (left_s + spent) - spent
+
+    def _why_enough(self, good: Sequence[Candidate], seen: Outlook) -> Passed:
+        """Why one is not tried once another is good enough."""
+        if self.prefer is None or seen.in_time < GOOD_ENOUGH:
+            return Passed("met", f"{good[0].plan.name} already meets every need.")
+        if seen.better(self.prefer, self._best_of(good)) < WORTH_A_LOOK:
+            return Passed("met", f"It is not likely to be better in {self.prefer} and to meet every need.")
+        why = f"It would take about {seen.seconds:.0f} s, more than a quarter of what is left for {self.prefer}."
+        return Passed("met", why)
+
+    def _why_hopeless(self, seen: Outlook) -> Passed:
+        """Why one is not tried that hardly anything speaks for."""
+        need = min(self.asked, key=lambda need: seen.chances[need.key])
+        said = f"Its chance to meet every need is {seen.chance:.1%}"
+        if need.key in seen.guesses:
+            ends = seen.scales[need.key].interval(seen.guesses[need.key])
+            low, mid, high = (f"{ends[end]:.3g}" for end in ("low", "mid", "high"))
+            said += f": about {mid} ({low} to {high}) is expected where {need.text} is asked"
+        if seen.chance >= LEAST_CHANCE:
+            said += f"; too little for the {seen.seconds:.0f} s that it would take so late in the budget"
+        return Passed("hopeless", f"{said}.")
+
+    def _why_it_ends(self, shut: Mapping[str, Passed]) -> str:
+        """Why nothing more is tried though nothing is good enough."""
+        causes = [one.cause for one in shut.values()]
+        if not causes:
+            return "Everything was tried."
+        if "hopeless" in causes:
+            return "Nothing that is left is likely to meet every need."
+        return "The budget holds nothing more." if "time" in causes else "What is left cannot be made."
+
+    def _sibling(self, candidate: Candidate) -> Candidate | None:
+        """The one of the same weights that was tried."""
+        return next((one for one in self.found if one.weights and one.weights == candidate.weights), None)
+
+    def _is_pretrained(self, name: str) -> bool:
+        return any(body.name == name and body.trains and body.module.PRETRAINED for body in self.bodies)
 
     def _gap(self, candidate: Candidate) -> float:
         """The sum of how far each limit is missed, as shares of the limits."""
@@ -342,17 +666,11 @@ class Front:
                 gaps.append(1.0 if math.isnan(value) else abs(value - need.limit) / max(abs(need.limit), 1e-9))
         return sum(gaps)
 
-    def _short(self, candidate: Candidate) -> str:
-        """By how much a candidate misses a quality need beyond hope; nothing when it does not."""
-        for need in self.needs.needs:
-            if need.kind == "quality" and candidate.chances.get(need.text, 1.0) < HOPELESS:
-                gap = abs(candidate.measured(need.key) - need.limit)
-                return f"{gap:.3f} short of {need.text}"
-        return ""
-
     def _preference(self) -> tuple[Key | None, bool]:
         metrics = leaves.load("task", self.task).METRICS
         name = self.needs.prefer
+        if name is not None and self.targets:
+            return preferred(name, self.targets)
         if name is None:
             asked = any(need.kind == "quality" for need in self.needs.needs)
             return (None if asked else self.primary), metrics[self.primary.measure].better == "lower"
@@ -398,17 +716,6 @@ def _standard_error(value: Value | None) -> float:
     return float((value.high - value.low) / (2 * norm.ppf(value.confidence)))
 
 
-def with_epochs(plan: Plan, epochs: int | None) -> Plan:
-    """The plan with the number of epochs that the budget allows."""
-    if epochs is None:
-        return plan
-    moves = tuple(
-        replace(move, arguments={**move.arguments, "epochs": epochs}) if move.step == "train" else move
-        for move in plan.moves
-    )
-    return replace(plan, moves=moves)
-
-
 def chance(need: Need, value: Value | None, *, test_rows: int, level: float) -> float:
     """The chance that a need will be *met* on the test rows, from what validation measured."""
     if value is None or value.measured is None:
@@ -451,19 +758,35 @@ def _backbone_of(plan: Plan) -> str:
     return str(next((move.arguments.get("backbone", "") for move in plan.moves if move.step == "start"), ""))
 
 
-def _exports(kind: str, begin: tuple[Move, ...], reason: str) -> Iterator[Candidate]:
+def _there(step: str) -> bool:
+    """Whether there is such a step, of ours or of a third party."""
+    return step in leaves.names("step")
+
+
+def _measurable(need: Need, needs: Needs) -> bool:
+    """Whether a need can be measured on this machine."""
+    return need.kind == "quality" or need.key.measure in ("size", "training_time") or needs.threads <= cores()
+
+
+def _from_nothing(begin: Move) -> Iterator[tuple[str, tuple[Move, ...], str]]:
+    """(kind, steps before the export, reason) of every way to make a model of a body that knows nothing."""
+    yield "trained", (begin, Move("train", {}, "From nothing.")), ""
+    search = Move("search", {}, "Rates, batches, epochs and regularisation are searched.")
+    yield "searched", (begin, search), "Its training's settings are searched."
+
+
+def _exports(kind: str, begin: tuple[Move, ...], reason: str, body: Body) -> Iterator[Candidate]:
     """The same model as float and as int8: two candidates that share all but their last step."""
-    name = str(begin[0].arguments["backbone"])
     export = Move("export", {"runtime": "onnx"})
     for precision, why in (("float32", "Float weights, with fused operators."), ("int8", "Eight-bit weights.")):
-        title = f"{name.rstrip('/').rsplit('/', 1)[-1]} {kind}, {precision}"
+        title = f"{body.name.rstrip('/').rsplit('/', 1)[-1]} {kind}, {precision}"
         plan = Plan(
             title,
             (*begin, export, Move("quantise", {"precision": precision}, why)),
             f"{reason} {why}",
         )
         made = title.replace(",", "").replace(" ", "-")
-        yield Candidate(made, plan, kind, weights=f"{kind} {name}")
+        yield Candidate(made, plan, kind, weights=f"{kind} {body.name}", body=body.name, precision=precision)
 
 
 @dataclass(frozen=True)
@@ -473,6 +796,7 @@ class Body:
     name: str
     leaf: str
     why: str
+    megabytes: float = 1.0  # of its weights in float
 
     @property
     def module(self) -> Any:
@@ -491,14 +815,16 @@ class Body:
         return self.trains, each, self.name
 
 
-def _bodies(needs: Needs, profile: Profile, task: str) -> list[Body]:
-    """Those that suit the data and the task, the cheapest first. A leaf that cannot do every task says in TASKS which."""
+def _bodies(needs: Needs, profile: Profile, *tasks: str) -> list[Body]:
+    """Those that suit the data and the tasks of all targets, the cheapest first. A leaf that cannot do every task says in TASKS which."""
     found: list[Body] = []
     asked = None if needs.backbone in ("auto", "none") else needs.backbone
     suited = [leaf for leaf in leaves.names("backbone") if profile.kinds <= set(leaves.load("backbone", leaf).TAKES)]
     for leaf in suited:
         module = leaves.load("backbone", leaf)
-        if leaf in ("trivial", "fusion") or task not in getattr(module, "TASKS", (task,)):
+        if leaf in ("trivial", "fusion") or not set(tasks) <= set(getattr(module, "TASKS", tasks)):
+            continue
+        if len(tasks) > 1 and not learns_several(module):
             continue
         for card in module.cards():
             known = sum(share for name, share in profile.languages.items() if name in card.languages or name == "?")
@@ -512,12 +838,20 @@ def _bodies(needs: Needs, profile: Profile, task: str) -> list[Body]:
                 why = f"{card.name} knows the language of {known:.0%} of the rows."
             else:
                 continue
-            found.append(Body(card.name, leaf, why))
+            found.append(Body(card.name, leaf, why, _megabytes(card)))
     if asked is not None and asked not in _carded(leaves.names("backbone")):
         opens = _opener(asked, suited)
         if opens is not None:
-            found.append(Body(asked, opens, f"{asked} was asked for."))
+            held = sum(
+                file.stat().st_size for file in Path(leaves.load("backbone", opens).find(asked)).glob("*.safetensors")
+            )
+            found.append(Body(asked, opens, f"{asked} was asked for.", max(held / 1e6, 1e-3)))
     return sorted(found, key=lambda body: body.cost(profile))
+
+
+def _megabytes(card: Any) -> float:
+    """Of a known checkpoint, or of the weights that a body from nothing will have."""
+    return max(card.size_bytes, 4 * card.parameters, 1e3) / 1e6
 
 
 def _carded(names: Sequence[str]) -> set[str]:

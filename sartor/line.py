@@ -7,6 +7,7 @@ a build that is started again by the same command takes up where it stopped and 
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,24 +18,23 @@ from typing import Any
 
 import numpy as np
 
-from sartor import abstain, calibrate, curve, hardware, leaves, ledger, package
+from sartor import abstain, calibrate, curve, hardware, leaves, ledger, package, relax
 from sartor import bundle as bundles
 from sartor import measure as measuring
 from sartor import needs as need_files
-from sartor.abstain import Threshold
 from sartor.bundle import Bundle
-from sartor.calibrate import Calibration
 from sartor.data import audit as audits
 from sartor.data import read, schema, split, store
 from sartor.data.dataset import Dataset, Examples, Finding, Splits, check_column, texts_of
+from sartor.data.target import examples as examples_of
 from sartor.errors import MESSAGES, InputError, SartorError, near
 from sartor.events import Events, event, silent
 from sartor.follow import follow, versions
-from sartor.front import Candidate, Decision, Front, Profile, with_epochs
+from sartor.front import Candidate, Decision, Front, Profile
 from sartor.ledger import Look
 from sartor.needs import Needs, verdicts
 from sartor.plan import Plan, keys, source_digest
-from sartor.predict import Predictor
+from sartor.predict import Predictor, of_target
 from sartor.report import Key, Report, Verdict
 from sartor.run import Run
 
@@ -54,7 +54,7 @@ def build(
     out = Path(out)
     with Run(out, identity=_identity(needs, plan), budget_s=needs.budget_s, cache=cache, events=events) as run:
         ground = prepare(needs, run)
-        front = look_ahead(ground, needs, run)
+        front = look_ahead(ground, needs, run, only=plan)
         for candidate in plans(front, run, only=plan):
             if candidate.status == "waiting":
                 try_out(candidate, ground, needs, run, reserve_s=front.judging_s(), level=front.level)
@@ -72,7 +72,8 @@ def build(
         judged = verdicts(needs, report)
         run.events(event("verdict", needs=[verdict.as_dict() for verdict in judged]))
         growth = grow(best, front, ground, needs, run, judged)
-        judged = advised(judged, growth)
+        relaxations = relax.map_of(front, best, judged, growth)
+        judged = relax.advised(advised(judged, growth), relaxations)
         with run.stage("package"):
             record = package.report_record(
                 name=out.resolve().name,
@@ -88,6 +89,7 @@ def build(
                 dataset=ground.dataset,
                 splits=ground.splits,
                 growth=growth,
+                relaxations=relaxations,
                 time=run.once("time", lambda: _time(run, front)),
                 command=package.command_of(needs, out),
             )
@@ -97,20 +99,15 @@ def build(
 
 
 def foresee(needs: Needs) -> dict[str, Any]:
-    """What a build would try, with reasons and forecasts; the data is read and audited, nothing is trained or kept."""
+    """What a build would try, in which order, with reasons and forecasts; the data is read and audited, nothing is trained or kept."""
     with TemporaryDirectory() as folder, Run(Path(folder) / "plan", identity={}, budget_s=needs.budget_s) as run:
         ground = prepare(needs, run)
         front = look_ahead(ground, needs, run)
-        told = []
-        for candidate in front.possible():
-            decision = front.decide(candidate, left_s=run.left_s - front.judging_s())
-            candidate.plan = with_epochs(candidate.plan, decision.epochs)
-            candidate.forecast_s = decision.forecast_s
-            candidate.status, candidate.why = ("waiting" if decision.go else "skipped"), decision.why
-            told.append(candidate.as_dict())
+        told = [candidate.as_dict() for candidate in front.foresee(left_s=run.left_s - front.judging_s())]
     return {
         "rule": ground.splits.rule,
         "findings": [finding.as_dict() for finding in ground.findings],
+        "shown": [str(key) for key in front.shown],
         "candidates": told,
     }
 
@@ -120,14 +117,35 @@ class Ground:
     """What every candidate stands on: the rows, what the audit said of them, and their splits."""
 
     dataset: Dataset
-    task: str
+    targets: dict[str, str]  # column -> task
     findings: list[Finding]
     splits: Splits
     folder: Path  # where a child process finds the rows
 
     @property
     def target(self) -> str:
-        return self.dataset.schema.targets[0].name
+        """The first, or the only one."""
+        return next(iter(self.targets))
+
+    @property
+    def task(self) -> str:
+        """Of the first target."""
+        return self.targets[self.target]
+
+    @property
+    def several(self) -> bool:
+        """Whether there are several targets: keys and what is settled then say which they are of."""
+        return len(self.targets) > 1
+
+    def named(self, target: str) -> str | None:
+        """The target as keys of measures have it."""
+        return target if self.several else None
+
+    def by_target(self, each: Mapping[str, Any]) -> Any:
+        """What each target has, as it is kept: of one target as it is, of several by their names; None where none has any."""
+        if not self.several:
+            return each[self.target]
+        return dict(each) if any(each.values()) else None
 
     @property
     def clean_test_rows(self) -> int:
@@ -135,9 +153,7 @@ class Ground:
 
     def examples(self, part: str) -> Examples:
         """The examples of a split."""
-        task = leaves.load("task", self.task)
-        rows = getattr(self.splits, part)
-        return task.examples(self.dataset, rows, self.target, group=self.splits.group)  # type: ignore[no-any-return]
+        return examples_of(self.dataset, getattr(self.splits, part), self.targets, group=self.splits.group)
 
     def judging(self) -> Examples:
         """The test examples that can prove something: those that training did not see, or all where it saw every one."""
@@ -155,33 +171,33 @@ def prepare(needs: Needs, run: Run) -> Ground:
         dataset = read.read(
             needs.data, input=needs.input, target=needs.target, task=needs.task, cache=run.cache / "read"
         )
-        found, task = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
+        found, _ = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
         run.for_data(dataset.fingerprint)
         for note in (*dataset.notes, *found.reasons):
             run.events(event("log", level="info", code="", message=note))
-    target = found.targets[0].name
+    targets = dict(found.tasks)
     if needs.group is not None:
         check_column(dataset, needs.group)
-    _check_names(needs, dataset, task, target)
+    _check_names(needs, dataset, targets)
     with run.stage("audit"):
-        findings = audits.audit(dataset, target=target, task=task, seed=needs.seed, group=needs.group)
+        findings = audits.audit(dataset, target=targets, seed=needs.seed, group=needs.group)
         for finding in findings:
             run.events(event("finding", severity=finding.severity, code=finding.code, message=finding.message))
     with run.stage("split"):
-        splits = split.for_needs(dataset, needs, target=target, task=task, findings=findings)
+        splits = split.for_needs(dataset, needs, target=targets, findings=findings)
         run.events(event("log", level="info", code="", message=splits.rule))
         columns = [asdict(column) for column in dataset.schema.columns]
         made_of = json.dumps([dataset.fingerprint, needs.seed, splits.rule, splits.group, columns])
         folder = run.cache / "data" / hashlib.sha256(made_of.encode()).hexdigest()[:24]
         if not (folder / "dataset.json").is_file():
             store.save(dataset, splits, folder)
-    return Ground(dataset, task, findings, splits, folder)
+    return Ground(dataset, targets, findings, splits, folder)
 
 
-def _with_fewer(ground: Ground, count: int, needs: Needs, run: Run) -> Ground:
-    """The same with `count` of the training rows; smaller sets lie in larger ones, and each class keeps its share."""
+def _with_fewer(ground: Ground, count: int, target: str, needs: Needs) -> Ground:
+    """The same with `count` of the training rows; smaller sets lie in larger ones, and each class of the target keeps its share."""
     train = ground.splits.train
-    labels = np.array([str(label) for label in ground.examples("train").targets[ground.target]], dtype=object)
+    labels = np.array([str(label) for label in ground.examples("train").targets[target]], dtype=object)
     rng = np.random.default_rng(needs.seed)
     order = rng.permutation(len(train))
     # The place of each row in its class, as a share of the class: by it every beginning holds the classes alike. Drawn within its share, so
@@ -210,7 +226,7 @@ def profile(ground: Ground, run: Run) -> Profile:
                 sizes[name] = sizes.get(name, 0.0) + float(value)
         for language, share in told.get("languages", {}).items():
             seen[language] = seen.get(language, 0.0) + float(share) / max(1, sum(c.kind == column.kind for c in inputs))
-    spec = leaves.load("task", ground.task).learn(train.targets[ground.target])
+    specs = [leaves.load("task", task).learn(train.targets[target]) for target, task in ground.targets.items()]
     kinds = frozenset(column.kind for column in inputs)
     gflops = float(run.once("gflops", hardware.matrix_gflops)) * (BF16_GAIN if hardware.has_bf16() else 1.0)
     more = {}
@@ -219,7 +235,7 @@ def profile(ground: Ground, run: Run) -> Profile:
         more["convolution"] = CONVOLVING * gflops / float(run.once("convolution gflops", hardware.convolution_gflops))
     return Profile(
         rows=len(train),
-        classes=len(spec.get("classes", [])) or 1,
+        classes=sum(len(spec.get("classes", [])) or 1 for spec in specs),
         characters=sizes.get("characters_median", 0.0),
         columns=len(inputs),
         sizes=sizes,
@@ -227,14 +243,30 @@ def profile(ground: Ground, run: Run) -> Profile:
         gflops=gflops,
         kinds=kinds,
         inputs=tuple((column.name, column.kind) for column in inputs),
+        unlabelled=len(ground.splits.unlabelled),
         **more,
     )
 
 
-def look_ahead(ground: Ground, needs: Needs, run: Run) -> Front:
-    """The empty front of a search, which knows how strictly its winner will be judged: how often these test rows were looked at."""
+def look_ahead(ground: Ground, needs: Needs, run: Run, *, only: Plan | None = None) -> Front:
+    """The empty front of a search, which knows how strictly its winner will be judged: how often these test rows were looked at.
+
+    Raises: InputError `plan.one-target`, `backbone.*` where what is to be followed, or all that could be, cannot learn every target.
+    """
     before = run.once("looks before", lambda: ledger.looks(ledger.fingerprint(ground.judging())))
-    return Front(needs, profile(ground, run), task=ground.task, test_rows=ground.clean_test_rows, look=int(before) + 1)
+    front = Front(
+        needs,
+        profile(ground, run),
+        task=ground.task,
+        test_rows=ground.clean_test_rows,
+        look=int(before) + 1,
+        targets=ground.targets,
+    )
+    if only is None:
+        front.check_bodies()
+    else:
+        only.check_targets(list(ground.targets))
+    return front
 
 
 def look_at(staged: Bundle, ground: Ground, needs: Needs, run: Run) -> Look:
@@ -257,29 +289,44 @@ def look_at(staged: Bundle, ground: Ground, needs: Needs, run: Run) -> Look:
 def plans(front: Front, run: Run, *, only: Plan | None = None) -> Iterator[Candidate]:
     """The candidates to try, one after the other, each decided upon with what the ones before it showed.
 
-    Those that are passed over come as well, with the reason. They end when every need is likely met or the budget is used.
+    They end when every need is likely met, when nothing that is left is likely to meet them, or when the budget is used; then those that are passed
+    over come as well, with the reason.
     """
-    possible = iter([Candidate("given", only, "given")]) if only is not None else front.possible()
-    for candidate in possible:
+    if only is not None:
+        front.waiting = [Candidate("given", only, "given")]
 
-        def decide(candidate: Candidate = candidate) -> dict[str, Any]:
-            return front.decide(candidate, left_s=run.left_s - front.judging_s()).as_dict()
+    def decide() -> dict[str, Any]:
+        return front.next(left_s=run.left_s - front.judging_s()).as_dict()
 
-        decision = Decision(**run.once(f"decide {candidate.id}", decide))
-        candidate.plan, candidate.epochs = with_epochs(candidate.plan, decision.epochs), decision.epochs
-        candidate.forecast_s = decision.forecast_s
-        if not decision.go:
-            candidate.status, candidate.why = "skipped", decision.why
-        else:
-            run.events(
-                event(
-                    "plan",
-                    id=candidate.id,
-                    name=candidate.plan.name,
-                    reason=candidate.plan.reason,
-                    forecast_s=round(decision.forecast_s, 1),
-                )
+    for number in itertools.count(1):
+        decision = Decision(**run.once(f"decide {number}", decide))
+        candidate = front.take(decision) if decision.candidate is not None else None
+        run.events(
+            event(
+                "decision",
+                number=number,
+                id=decision.candidate,
+                name=candidate.plan.name if candidate else "",
+                why=decision.why,
+                forecast_s=round(decision.forecast_s, 1),
+                **(decision.outlook or {"chance": None, "values": {}}),
+                shown=[str(key) for key in front.shown],
+                limits=front.limits,
+                waiting=list(decision.waiting) if candidate else [],
             )
+        )
+        if candidate is None:
+            yield from front.pass_over(decision)
+            return
+        run.events(
+            event(
+                "plan",
+                id=candidate.id,
+                name=candidate.plan.name,
+                reason=candidate.plan.reason,
+                forecast_s=round(decision.forecast_s, 1),
+            )
+        )
         yield candidate
 
 
@@ -288,6 +335,8 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
 
     reserve_s: seconds of the budget that are kept for judging the winner. level: of the bounds that it will be judged by.
     """
+
+    candidate.targets = tuple(ground.targets) if ground.several else ()
 
     def work() -> dict[str, Any]:
         began = run.journal.spent_s
@@ -304,9 +353,9 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
             bundle = _follow(candidate.plan, ground, needs, run, events=listen, timeout_s=timeout_s)
             before = run.journal.spent_s
             valid = ground.examples("valid")
-            calibration, threshold = _settle(bundle, ground, needs, level)
-            candidate.calibrated = calibration.as_dict() if isinstance(calibration, Calibration) else calibration
-            candidate.abstains = threshold.as_dict() if threshold else None
+            settled = _settle(bundle, ground, needs, level)
+            candidate.calibrated = ground.by_target({target: found for target, (found, _) in settled.items()})
+            candidate.abstains = ground.by_target({target: found for target, (_, found) in settled.items()})
             report, answers = measuring.measure(
                 bundle,
                 valid,
@@ -335,7 +384,7 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
             "notes": notes,
             "calibrated": candidate.calibrated,
             "abstains": candidate.abstains,
-            "flips": _flips(prefixes, answers, ground, needs, run, settled=candidate.settled),
+            "flips": _flips(prefixes, answers, ground, needs, run, candidate=candidate),
         }
 
     with run.stage(candidate.plan.name, candidate=candidate.id):
@@ -348,33 +397,53 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
         candidate.calibrated, candidate.abstains = found["calibrated"], found["abstains"]
 
 
-def _settle(
-    bundle: Bundle, ground: Ground, needs: Needs, level: float
-) -> tuple[Calibration | dict[str, Any] | None, Threshold | None]:
-    """How sure a candidate is when it says so, or how far off its numbers are, and when it should rather not answer, where a need lets it.
+Settled = tuple[dict[str, Any] | None, dict[str, Any] | None]  # as `Candidate` keeps it: (calibrated, abstains)
+
+
+def _settle(bundle: Bundle, ground: Ground, needs: Needs, level: float) -> dict[str, Settled]:
+    """Of each target how sure a candidate is when it says so, or how far off its numbers are, and when it should rather not answer, where a need
+    lets it.
 
     Both are from calibration rows, or from validation rows where those are few.
     """
     part = "calib" if len(ground.splits.calib) >= calibrate.LEAST_ROWS else "valid"
     rows = ground.examples(part)
-    targets = rows.targets[ground.target]
     answers = measuring.answer(Predictor(bundle, threads=needs.threads), rows)
-    leaf = leaves.load("task", ground.task)
-    if hasattr(leaf, "settle"):
-        learned = leaf.settle(answers, targets)
-        return (learned | {"part": part} if learned else None), None
-    calibration = calibrate.fit(answers, targets, part=part)
-    limits = abstain.asked(needs)
-    if not limits:
-        return calibration, None
-    if calibration is not None:
-        settled = Predictor(bundle, threads=needs.threads, heads={"scale": calibration.scale})
-        answers = measuring.answer(settled, rows)
-    head = bundle.meta["heads"][0]
+    return {
+        head["target"]: _settle_head(bundle, head, rows, part, answers, ground, needs, level)
+        for head in bundle.meta["heads"]
+    }
+
+
+def _settle_head(
+    bundle: Bundle,
+    head: dict[str, Any],
+    rows: Examples,
+    part: str,
+    answers: Sequence[dict[str, Any]],
+    ground: Ground,
+    needs: Needs,
+    level: float,
+) -> Settled:
+    """`_settle` of one head, by the answers to these rows of a part."""
+    target, names = head["target"], list(ground.targets)
+    targets, told = rows.targets[target], of_target(answers, target, names)
     task = leaves.load("task", head["task"])
-    stats = task.METRICS[task.PRIMARY].stats(answers, targets, head["spec"], None)
+    if hasattr(task, "settle"):
+        learned = task.settle(told, targets)
+        return (learned | {"part": part} if learned else None), None
+    calibration = calibrate.fit(told, targets, part=part)
+    calibrated = calibration.as_dict() if calibration is not None else None
+    limits = abstain.asked(needs, ground.named(target))
+    if not limits:
+        return calibrated, None
+    if calibration is not None:
+        scale = {"scale": calibration.scale}
+        settled = Predictor(bundle, threads=needs.threads, heads={target: scale} if ground.several else scale)
+        told = of_target(measuring.answer(settled, rows), target, names)
+    stats = task.METRICS[task.PRIMARY].stats(told, targets, head["spec"], None)
     chosen = abstain.choose(
-        np.array([answer.get("probability", 0.0) for answer in answers]),
+        np.array([answer.get("probability", 0.0) for answer in told]),
         stats[:, 0] > 0,
         limits,
         confidence=needs.confidence,
@@ -382,7 +451,8 @@ def _settle(
         test_rows=ground.clean_test_rows,
     )
     # Rows of one group are not independent, and validation rows chose the model: nothing can be promised by counting either.
-    return calibration, replace(chosen, controlled=chosen.controlled and not rows.grouped and part == "calib")
+    promised = chosen.controlled and not rows.grouped and part == "calib"
+    return calibrated, replace(chosen, controlled=promised).as_dict()
 
 
 def restore(candidate: Candidate, ground: Ground, needs: Needs, run: Run) -> None:
@@ -429,13 +499,12 @@ def judge(staged: Bundle, chosen: Candidate, ground: Ground, needs: Needs, run: 
             training_s=run.journal.spent_s,
             events=run.events,
         )
-        head = staged.meta["heads"][0]
         kept = np.flatnonzero(~leaked) if not leaked.all() else np.arange(len(test))
-        figures = leaves.load("task", head["task"]).figures(
-            test[kept], [answers[i] for i in kept], head["target"], head["spec"]
-        )
-        _illustrate(figures.get("mistakes", []), ground.dataset)
-        report.figures = {head["target"]: figures}
+        for head in staged.meta["heads"]:
+            told = of_target([answers[i] for i in kept], head["target"], list(ground.targets))
+            figures = leaves.load("task", head["task"]).figures(test[kept], told, head["target"], head["spec"])
+            _illustrate(figures.get("mistakes", []), ground.dataset)
+            report.figures[head["target"]] = figures
         report.environment |= {"versions": versions(), "runtime": staged.meta["runtime"], "digest": staged.digest}
         return report.as_dict()
 
@@ -459,14 +528,17 @@ def grow(
     """The learning curve of the winner's plan, where a need on its quality is not met and the budget has time for it.
 
     {points: [{rows, score}], forecast: [{rows, low, mid, high}], needs: {need: {limit, low, mid, high}}, trials}: scores of that many
-    validation rows, and for each need the training rows that it takes beside those that are there.
+    validation rows, and for each need the training rows that it takes beside those that are there. Of several targets it is that of the first
+    with such a need, which `target` names.
     """
-    task, train = leaves.load("task", ground.task), ground.splits.train
-    limits = {
-        verdict.need: verdict.limit
+    train = ground.splits.train
+    short = [
+        (need.key.target or ground.target, verdict)
         for verdict, need in zip(judged, needs.needs, strict=True)
-        if need.key == Key(task.PRIMARY) and verdict.verdict != "met" and task.METRICS[task.PRIMARY].proportion
-    }
+        if verdict.verdict != "met" and _is_primary_share(need.key, ground)
+    ]
+    aim = short[0][0] if short else ground.target
+    limits = {verdict.need: verdict.limit for target, verdict in short if target == aim}
     sizes = [round(share * len(train)) for share in (*curve.SHARES, 1.0)]
     if not limits or sizes[0] < curve.LEAST_ROWS or chosen.trivial:
         return None
@@ -481,7 +553,13 @@ def grow(
         left = run.left_s
         try:
             return score_with(
-                count, plan, ground, needs, run, timeout_s=None if np.isinf(left) else max(curve.OVERHEAD_S, left)
+                count,
+                plan,
+                ground,
+                needs,
+                run,
+                target=aim,
+                timeout_s=None if np.isinf(left) else max(curve.OVERHEAD_S, left),
             )
         except InputError:
             raise
@@ -510,7 +588,13 @@ def grow(
             for need, limit in limits.items()
         },
         "trials": trials,
-    }
+    } | ({"target": aim} if ground.several else {})
+
+
+def _is_primary_share(key: Key, ground: Ground) -> bool:
+    """Whether a key is of the primary metric of its target's task, and that metric a share of the rows."""
+    task = leaves.load("task", ground.targets[key.target or ground.target])
+    return key == Key(task.PRIMARY, key.target) and bool(task.METRICS[task.PRIMARY].proportion)
 
 
 def _took(plan: Plan, front: Front, ground: Ground, needs: Needs, run: Run) -> float:
@@ -524,16 +608,26 @@ def _took(plan: Plan, front: Front, ground: Ground, needs: Needs, run: Run) -> f
 
 
 def score_with(
-    count: int, plan: Plan, ground: Ground, needs: Needs, run: Run, *, timeout_s: float | None = None
+    count: int,
+    plan: Plan,
+    ground: Ground,
+    needs: Needs,
+    run: Run,
+    *,
+    target: str | None = None,
+    timeout_s: float | None = None,
 ) -> float:
-    """The primary metric on the validation rows of what a plan makes of `count` of the training rows."""
-    smaller = _with_fewer(ground, count, needs, run) if count < len(ground.splits.train) else ground
+    """The primary metric on the validation rows of what a plan makes of `count` of the training rows. target: whose it is; the first when left out."""
+    target = target or ground.target
+    smaller = _with_fewer(ground, count, target, needs) if count < len(ground.splits.train) else ground
     bundle = _follow(plan, smaller, needs, run, events=run.events, timeout_s=timeout_s)
     valid = ground.examples("valid")
     answers = measuring.answer(Predictor(bundle, threads=needs.threads), valid, events=run.events)
-    task = leaves.load("task", ground.task)
+    task = leaves.load("task", ground.targets[target])
     metric = task.METRICS[task.PRIMARY]
-    stats = metric.stats(answers, valid.targets[ground.target], bundle.meta["heads"][0]["spec"], None)
+    told = of_target(answers, target, list(ground.targets))
+    spec = next(head["spec"] for head in bundle.meta["heads"] if head["target"] == target)
+    stats = metric.stats(told, valid.targets[target], spec, None)
     return float(metric.finish(stats.sum(0)))
 
 
@@ -564,14 +658,14 @@ def _made_of(ground: Ground, needs: Needs) -> dict[str, Any]:
         "splits": ground.folder.name,
         "seed": needs.seed,
         "inputs": [{"name": column.name, "kind": column.kind} for column in ground.dataset.schema.inputs],
-        "targets": {ground.target: ground.task},
+        "targets": ground.targets,
         "foreign": [
-            leaves.third_party_digest("task", ground.task),
+            *(leaves.third_party_digest("task", task) for task in ground.targets.values()),
             *(leaves.third_party_digest("modality", column.kind) for column in ground.dataset.schema.inputs),
         ],
         "threads": hardware.cores(),
         "versions": versions(),
-        "device": "cpu",
+        "device": hardware.accelerator() or "cpu",
         "isa": hardware.describe()["isa"],
     }
 
@@ -583,19 +677,27 @@ def _flips(
     needs: Needs,
     run: Run,
     *,
-    settled: Mapping[str, Any],
+    candidate: Candidate,
 ) -> dict[str, Any] | None:
-    """How many validation answers an eight-bit bundle changes against the float graph that it was made from, with the thresholds that it has itself."""
+    """How many validation answers an eight-bit bundle changes against the float graph that it was made from, with the thresholds that it has itself.
+
+    Of several targets the answers to each count.
+    """
     if bundles.load(prefixes[-1], check=False).meta["runtime"].get("precision") != "int8":
         return None
     if not bundles.whole(prefixes[-2]):
         return None  # the cache lost the parent; nothing hangs on this figure
-    heads = {name: value for name, value in settled.items() if name != "abstain_below"}
+    heads = replace(candidate, abstains=None).settled
     parent = Predictor(bundles.load(prefixes[-2], check=False), threads=needs.threads, heads=heads)
     before = measuring.answer(parent, ground.examples("valid"), events=run.events)
-    same = leaves.load("task", ground.task).same
-    both = [pair for pair in zip(answers, before, strict=True) if "abstained" not in pair[0]]
-    return {"of": "its float parent", "n": len(both), "flips": sum(not same(one, other) for one, other in both)}
+    number = flips = 0
+    for target, task in ground.targets.items():
+        same = leaves.load("task", task).same
+        sides = (of_target(side, target, list(ground.targets)) for side in (answers, before))
+        both = [pair for pair in zip(*sides, strict=True) if "abstained" not in pair[0]]
+        number += len(both)
+        flips += sum(not same(one, other) for one, other in both)
+    return {"of": "its float parent", "n": number, "flips": flips}
 
 
 def _notes(prefixes: list[Path]) -> dict[str, Any]:
@@ -608,18 +710,30 @@ def _notes(prefixes: list[Path]) -> dict[str, Any]:
 
 
 def _baseline(front: Front, ground: Ground, needs: Needs, run: Run) -> dict[str, Any] | None:
-    """The trivial baseline's primary metric on the test rows, for comparison; it takes part in no choice."""
+    """What the trivial baseline has on the test rows, for comparison, by the first plain measure of quality that is asked; it takes part in no choice.
+
+    {name, measure, measured}; of several targets {name, targets: {target: {measure, measured}}}.
+    """
     trivial = next((c for c in front.found if c.trivial and c.status == "measured"), None)
     if trivial is None:
         return None
     restore(trivial, ground, needs, run)
-    test = ground.examples("test")
-    leaked = np.isin(test.rows, ground.splits.leaked)
+    test = ground.judging()
     predictor = Predictor(bundles.load(trivial.bundle, check=False), threads=needs.threads)
-    plain = replace(needs, needs=())
-    values = measuring.quality(predictor, test, measuring.answer(predictor, test), plain, leaked=leaked)
-    value = next(value for value in values if value.key == front.primary)
-    return {"name": trivial.plan.name, "measured": value.measured}
+    answers = measuring.answer(predictor, test)
+
+    def told(head: Mapping[str, Any]) -> dict[str, Any]:
+        task, target = leaves.load("task", head["task"]), head["target"]
+        plain = {Key(name, ground.named(target)) for name, one in task.METRICS.items() if not one.per_class}
+        asked = next((need.key.measure for need in needs.needs if need.key in plain), task.PRIMARY)
+        metric = task.METRICS[asked]
+        mine = of_target(answers, target, list(ground.targets))
+        stats = metric.stats(mine, test.targets[target], head["spec"], None)
+        value = float(metric.finish(stats.sum(0)))
+        return {"measure": asked, "measured": value if np.isfinite(value) else None}
+
+    each = {head["target"]: told(head) for head in predictor.heads}
+    return {"name": trivial.plan.name} | ({"targets": each} if ground.several else each[ground.target])
 
 
 def _effort(chosen: Candidate, needs: Needs, left_s: float) -> measuring.Effort:
@@ -633,10 +747,12 @@ def _effort(chosen: Candidate, needs: Needs, left_s: float) -> measuring.Effort:
     return measuring.Effort(full.servers, full.windows, int(np.clip(affordable, 40, full.requests)), full.processes)
 
 
-def _check_names(needs: Needs, dataset: Dataset, task: str, target: str) -> None:
+def _check_names(needs: Needs, dataset: Dataset, targets: dict[str, str]) -> None:
     """Raises: InputError `need.measure`, `need.no-class`, `schema.unknown-column`, `need.no-slice` for what needs name and the data has not."""
-    metrics = leaves.load("task", task).METRICS
+    [first, *_] = targets
+    tasks = {target: leaves.load("task", task) for target, task in targets.items()}
     for need in needs.needs:
+        metrics = tasks[need.key.target or first].METRICS
         if need.kind == "quality" and need.key.measure not in metrics:
             name = need.key.measure
             raise InputError(
@@ -644,10 +760,12 @@ def _check_names(needs: Needs, dataset: Dataset, task: str, target: str) -> None
             )
     if not any(need.key.for_class is not None or need.key.where is not None for need in needs.needs):
         return
-    labelled = split.usable_rows(dataset, target=target, task=task)
-    leaf = leaves.load("task", task)
-    classes = leaf.learn(leaf.examples(dataset, labelled, target).targets[target]).get("classes", [])
+    labelled = split.usable_rows(dataset, target=targets)
+    told = examples_of(dataset, labelled, targets).targets
+    held_by = {target: leaf.learn(told[target]).get("classes", []) for target, leaf in tasks.items()}
     for need in needs.needs:
+        target = need.key.target or first
+        classes = held_by[target]
         if need.key.for_class is not None and need.key.for_class not in classes:
             name = str(need.key.for_class)
             raise InputError(

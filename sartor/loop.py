@@ -18,7 +18,6 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +29,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from sartor.child import Stop
 from sartor.data.batch import batches
+from sartor.device import autocast
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 
@@ -42,6 +42,7 @@ MOST_RETREATS, RETREAT = 3, 0.1  # how often a run goes back, and what its rates
 NO_MEMORY = ("out of memory", "can't allocate memory", "bad allocation", "bad_alloc")
 
 Objective = Callable[[np.ndarray], torch.Tensor]  # positions of a batch -> mean loss
+Order = Sequence[Sequence[np.ndarray]]  # of each epoch the positions of each of its batches
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,9 @@ class Schedule:
     clip_norm: float
     patience: int  # epochs without a better validation score
     bf16: bool
+    average: bool = (
+        False  # whether the mean of the weights that the later half of the epochs ended with is a choice too
+    )
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def train(
     lengths: np.ndarray,
     *,
     schedule: Schedule,
-    validate: Callable[[], dict[str, float]],
+    validate: Callable[[], dict[str, float]] | None,
     checkpoints: Path,
     seed: int,
     save_every_s: float = 15.0,
@@ -83,18 +87,23 @@ def train(
     pieces: int = 1,
     stop: Stop | None = None,
     stage: str = "train",
+    rates: Callable[[str], float] | None = None,
+    order: Order | None = None,
+    watch: Callable[[dict[str, Any]], bool] | None = None,
 ) -> Outcome:
-    """Trains in place and leaves the model with the weights of its best epoch.
+    """Trains in place and leaves the model with the weights of its best epoch, or the mean of later ones where that is better.
 
     objective: positions [B] -> the mean loss of these examples. lengths: units of each example [n]. validate: runs the
-    model on the validation examples and returns {"valid": score, higher is better, …}. checkpoints: a folder of this run alone;
-    the newest whole checkpoint in it is resumed. pieces: that a batch is done in at least, each with a part of its rows. stop: asked to stop, the
+    model on the validation examples and returns {"valid": score, higher is better, …}; None: there is nothing to judge by, and the last epoch's
+    weights are kept. rates: from a parameter's name to its peak rate; `head_learning_rate` for heads and `learning_rate` for all else where left
+    out. order: batches, in place of random ones of like length. watch: told the record of every epoch; when it says so, training ends.
+    checkpoints: a folder of this run alone; the newest whole checkpoint in it is resumed. pieces: that a batch is done in at least, each with a part of its rows. stop: asked to stop, the
     run saves after the step or the validation that it is in, and ends the process. Saving depends on the clock; what is computed never does.
     Raises: SartorError `train.not-finite` and `train.diverged` when lower rates did not help either, `train.out-of-memory` when one
     row does not fit, `train.no-room` where the disk has no room for its checkpoints, before the first step; no step is taken with a loss or a gradient that is not finite.
     """
-    optimiser = torch.optim.AdamW(_groups(model, schedule), fused=True, betas=(0.9, 0.98))
-    plan = [
+    optimiser = torch.optim.AdamW(_groups(model, schedule, rates), fused=True, betas=(0.9, 0.98))
+    plan = order or [
         batches(lengths, seed=seed, epoch=i, batch_rows=schedule.batch_rows, batch_units=schedule.batch_units)
         for i in range(schedule.epochs)
     ]
@@ -107,16 +116,17 @@ def train(
         "best_epoch": -1,
         "best_score": -math.inf,
     }
-    place |= {"pieces": 1, "rate": 1.0, "retreats": 0, "first_loss": None, "recent": []}
+    place |= {"pieces": 1, "rate": 1.0, "retreats": 0, "first_loss": None, "recent": [], "averaged": 0, "ended": False}
     curve: list[dict[str, Any]] = []
-    best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+    best = _copied(model)
+    mean: dict[str, torch.Tensor] = {}  # of the weights that epochs ended with
     checkpoints.mkdir(parents=True, exist_ok=True)
     identity = hashlib.sha256(json.dumps([asdict(schedule), seed, len(lengths)], sort_keys=True).encode()).hexdigest()
     if (found := _newest(checkpoints, identity)) is not None:
-        place, curve, best = _restore(found, model, optimiser)
+        place, curve, best, mean = _restore(found, model, optimiser)
         events(event("step", step=stage, status="resumed", checkpoint=found.name, done=place["step"], total=total))
     else:
-        _check_room(checkpoints, model)
+        _check_room(checkpoints, model, copies=2 + schedule.average)
     place["pieces"] = max(int(place["pieces"]), pieces)
     rows_total = sum(len(batch) for epoch in plan for batch in epoch)
     last_save = last_word = time.monotonic()
@@ -124,7 +134,7 @@ def train(
 
     def save(kind: str) -> None:
         nonlocal last_save
-        said = _save(checkpoints, kind, identity, model, optimiser, place, curve, best)
+        said = _save(checkpoints, kind, identity, model, optimiser, place, curve, {"best": best, "mean": mean})
         if said:
             message = f"No checkpoint could be written ({said}); training goes on from memory."
             events(event("log", level="warning", code="train.unsaved", message=message))
@@ -134,7 +144,7 @@ def train(
     stop.minded = True
     moved = [buffer for module in model.modules() if isinstance(module, _BatchNorm) for buffer in module.buffers()]
     # Asked here too: a run may have been stopped in the validation that ended it.
-    while int(place["epoch"]) < schedule.epochs and not _over(place, schedule):
+    while int(place["epoch"]) < schedule.epochs and not place["ended"] and not _over(place, schedule):
         epoch = int(place["epoch"])
         if int(place["batch"]) == 0:
             save(EPOCH)  # where a run goes back to
@@ -188,7 +198,7 @@ def train(
             if back is None or int(place["retreats"]) >= MOST_RETREATS:
                 raise trouble
             retreats, parts = int(place["retreats"]) + 1, int(place["pieces"])
-            place, curve, best = _restore(back, model, optimiser)
+            place, curve, best, mean = _restore(back, model, optimiser)
             place |= {"retreats": retreats, "pieces": parts, "rate": RETREAT**retreats, "recent": []}
             message = (
                 f"{trouble} Back to the beginning of epoch {place['epoch'] + 1}, with rates of {place['rate']:.3g}."
@@ -197,30 +207,70 @@ def train(
             save(EPOCH)
             rows_since, since = 0, time.monotonic()
             continue
-        model.eval()
-        with torch.inference_mode():
-            scores = validate()
+        scores = _judged(model, validate)
         record = {
             "epoch": epoch + 1,
             "step": place["step"],
-            "train_loss": place["loss_sum"] / max(1, len(lengths)),
+            "train_loss": place["loss_sum"] / max(1, sum(map(len, plan[epoch]))),
             **scores,
             "rows_per_s": round(rows_since / max(1e-9, time.monotonic() - since), 1),
         }
         curve.append(record)
         events(event("epoch", stage=stage, **record))
-        if scores["valid"] > place["best_score"]:
-            place["best_score"], place["best_epoch"] = scores["valid"], epoch
-            best = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        place.update(epoch=epoch + 1, batch=0, loss_sum=0.0)
+        if validate is None or scores["valid"] > place["best_score"]:
+            place["best_score"], place["best_epoch"] = scores.get("valid", 0.0), epoch
+            best = _copied(model)
+        if schedule.average and epoch + 1 > schedule.epochs // 2:
+            place["averaged"] += 1
+            mean = _averaged(mean, model, int(place["averaged"]))
+        place.update(epoch=epoch + 1, batch=0, loss_sum=0.0, ended=watch is not None and watch(record))
         rows_since, since = 0, time.monotonic()
         if stop.asked:  # while it was validated
             save(EPOCH)
             stop.end()
     stop.minded = False
-    model.load_state_dict(best)
+    if int(place["averaged"]) > 1 and validate is not None:
+        model.load_state_dict(mean, strict=False)
+        score = _judged(model, validate)["valid"]
+        events(
+            event(
+                "log", level="info", code="", message=f"The mean of {place['averaged']} epochs' weights: {score:.4f}."
+            )
+        )
+        if score >= place["best_score"]:
+            place["best_score"], best = score, mean
+    model.load_state_dict(best, strict=False)
     model.eval()
     return Outcome(int(place["best_epoch"]) + 1, float(place["best_score"]), curve)
+
+
+def _moving(model: nn.Module) -> dict[str, torch.Tensor]:
+    """What training may change of a model: all its tensors but the parameters that are held."""
+    held = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    return {name: tensor for name, tensor in model.state_dict().items() if name not in held}
+
+
+def _copied(model: nn.Module) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().clone() for name, tensor in _moving(model).items()}
+
+
+def _judged(model: nn.Module, validate: Callable[[], dict[str, float]] | None) -> dict[str, float]:
+    model.eval()
+    if validate is None:
+        return {}
+    with torch.inference_mode():
+        return validate()
+
+
+def _averaged(mean: dict[str, torch.Tensor], model: nn.Module, count: int) -> dict[str, torch.Tensor]:
+    """The mean over `count` sets of weights, of which the model has the last (Izmailov et al. 2018, section 3.2); whole numbers are the newest."""
+    if count == 1:
+        return _copied(model)
+    now = _moving(model)
+    return {
+        name: tensor.lerp(now[name].to(tensor.dtype), 1 / count) if tensor.is_floating_point() else now[name].clone()
+        for name, tensor in mean.items()
+    }
 
 
 def _over(place: dict[str, Any], schedule: Schedule) -> bool:
@@ -252,7 +302,7 @@ def _gradients(
         torch.manual_seed(numbers)  # again after what did not fit: how far it came must not matter
         try:
             for part in np.array_split(positions, pieces):
-                with torch.autocast("cpu", torch.bfloat16) if bf16 else nullcontext():
+                with autocast(bf16):
                     loss = objective(part)
                 share = len(part) / len(positions)
                 value = float(loss.detach())
@@ -288,13 +338,17 @@ def _diverges(place: dict[str, Any], value: float, *, watched: int) -> bool:
     return float(np.mean(place["recent"])) > DIVERGED * max(LEAST_LOSS, float(place["first_loss"]))
 
 
-def _groups(model: nn.Module, schedule: Schedule) -> list[dict[str, Any]]:
-    """Body and heads at their own rates; no decay on biases and norms (as in Devlin et al. 2019, appendix A.2)."""
+def _groups(model: nn.Module, schedule: Schedule, rates: Callable[[str], float] | None = None) -> list[dict[str, Any]]:
+    """Parameters by their peak rates; no decay on biases and norms (as in Devlin et al. 2019, appendix A.2)."""
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
+
+    def usual(name: str) -> float:
+        return schedule.head_learning_rate if name.startswith("heads.") else schedule.learning_rate
+
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
             continue
-        rate = schedule.head_learning_rate if name.startswith("heads.") else schedule.learning_rate
+        rate = (rates or usual)(name)
         decay = 0.0 if parameter.ndim < 2 else schedule.weight_decay
         groups.setdefault((rate, decay), []).append(parameter)
     return [
@@ -319,7 +373,7 @@ def _save(
     optimiser: torch.optim.Optimizer,
     place: dict[str, Any],
     curve: Sequence[dict[str, Any]],
-    best: dict[str, torch.Tensor],
+    beside: dict[str, dict[str, torch.Tensor]],
 ) -> str:
     """Writes a checkpoint aside, syncs it, renames it, and only then removes the older ones. Returns why it could not, or ''."""
     from safetensors import SafetensorError
@@ -330,7 +384,7 @@ def _save(
         return ""
     try:
         aside.mkdir()
-        _write(aside, identity, model, optimiser, place, curve, best)
+        _write(aside, identity, model, optimiser, place, curve, beside)
         os.rename(aside, final)
         _sync(folder)
     except (OSError, SafetensorError) as error:
@@ -348,7 +402,7 @@ def _write(
     optimiser: torch.optim.Optimizer,
     place: dict[str, Any],
     curve: Sequence[dict[str, Any]],
-    best: dict[str, torch.Tensor],
+    beside: dict[str, dict[str, torch.Tensor]],
 ) -> None:
     from safetensors.torch import save_file
 
@@ -360,9 +414,11 @@ def _write(
                 moments[f"{number}.{key}"] = value
             else:
                 steps[f"{number}.{key}"] = float(value)
-    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, aside / "model.safetensors")
+    save_file({name: tensor.contiguous() for name, tensor in _moving(model).items()}, aside / "model.safetensors")
     save_file(moments or {"none": torch.zeros(1)}, aside / "optimiser.safetensors")
-    save_file({name: tensor.contiguous() for name, tensor in best.items()}, aside / "best.safetensors")
+    for name, tensors in beside.items():
+        if tensors:
+            save_file({key: tensor.contiguous() for key, tensor in tensors.items()}, aside / f"{name}.safetensors")
     told = {"identity": identity, "place": place, "curve": list(curve), "steps": steps}
     (aside / "state.json").write_text(json.dumps(told), encoding="utf-8")
     digests = {}
@@ -377,8 +433,8 @@ def _write(
     _sync(aside)
 
 
-def _check_room(folder: Path, model: nn.Module) -> None:
-    """Raises: SartorError `train.no-room`. A checkpoint holds the weights, the best ones, and two moments of what is trained.
+def _check_room(folder: Path, model: nn.Module, *, copies: int) -> None:
+    """Raises: SartorError `train.no-room`. A checkpoint holds so many copies of the weights (now, the best, their mean) and two moments of what is trained.
 
     So many stand there at a time: KEPT of each kind and the one that is written.
     """
@@ -387,8 +443,8 @@ def _check_room(folder: Path, model: nn.Module) -> None:
         return sum(tensor.numel() * tensor.element_size() for tensor in tensors)
 
     trained = size(parameter for parameter in model.parameters() if parameter.requires_grad)
-    weights = size(iter(model.state_dict().values()))
-    needed, free = (2 * KEPT + 1) * (2 * weights + 2 * trained) + weights, shutil.disk_usage(folder).free
+    weights = size(iter(_moving(model).values()))
+    needed, free = (2 * KEPT + 1) * (copies * weights + 2 * trained) + weights, shutil.disk_usage(folder).free
     if free < needed:
         raise SartorError("train.no-room", needed=f"{needed / 1e6:,.1f}", free=f"{free / 1e6:,.1f}", path=folder.parent)
 
@@ -410,16 +466,19 @@ def _discard(folder: Path) -> None:
 
 def _restore(
     folder: Path, model: nn.Module, optimiser: torch.optim.Optimizer
-) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, torch.Tensor]]:
+) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    """What `_write` wrote: (place, curve, best weights, mean of weights); the rest goes into the model and the optimiser."""
     from safetensors.torch import load_file
 
     state = json.loads((folder / "state.json").read_text(encoding="utf-8"))
     optimiser.state.clear()  # before the first step there are no moments
-    model.load_state_dict(load_file(folder / "model.safetensors"))
+    model.load_state_dict(load_file(folder / "model.safetensors"), strict=False)
     moments = load_file(folder / "optimiser.safetensors")
     for number, parameter in enumerate(_trained(optimiser)):
         found: dict[str, Any] = {
-            name.split(".", 1)[1]: tensor for name, tensor in moments.items() if name.startswith(f"{number}.")
+            name.split(".", 1)[1]: tensor.to(parameter.device)
+            for name, tensor in moments.items()
+            if name.startswith(f"{number}.")
         }
         found |= {
             name.split(".", 1)[1]: torch.tensor(value)
@@ -428,7 +487,10 @@ def _restore(
         }
         if found:
             optimiser.state[parameter] = found
-    return state["place"], state["curve"], load_file(folder / "best.safetensors")
+    best, mean = (
+        load_file(file) if (file := folder / f"{name}.safetensors").is_file() else {} for name in ("best", "mean")
+    )
+    return state["place"], state["curve"], best, mean
 
 
 def _trained(optimiser: torch.optim.Optimizer) -> Iterator[nn.Parameter]:

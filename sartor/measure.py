@@ -31,7 +31,7 @@ from sartor.data.dataset import Examples
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 from sartor.needs import Needs
-from sartor.predict import MOST_HELD_BYTES, Predictor, portable
+from sartor.predict import MOST_HELD_BYTES, Predictor, of_target, portable
 from sartor.report import Key, Report, Value
 
 QUANTILES = {"latency_p50": 0.5, "latency_p95": 0.95, "latency_p99": 0.99}
@@ -68,7 +68,7 @@ def measure(
     doubted: np.ndarray | None = None,
     slices: Slices = MappingProxyType({}),
     confidence: float | None = None,
-    heads: Mapping[str, float] = MappingProxyType({}),
+    heads: Mapping[str, Any] = MappingProxyType({}),
     training_s: float | None = None,
     claimed: Mapping[Key, float] = MappingProxyType({}),
     events: Events = silent,
@@ -371,14 +371,43 @@ def quality(
     slices: Slices = MappingProxyType({}),
     confidence: float | None = None,
 ) -> list[Value]:
-    """The values of every quality need and of the task's primary metric.
+    """The values of every quality need and of the primary metric of each target's task.
 
     An example that cannot be answered counts as a wrong answer, never as none. The baseline's answers follow from the spec alone.
     """
-    head = predictor.heads[0]
+    targets = [head["target"] for head in predictor.heads]
+    told: list[Value] = []
+    for head in predictor.heads:
+        told += _of_head(
+            head,
+            head["target"] if len(targets) > 1 else None,
+            examples,
+            of_target(answers, head["target"], targets),
+            needs,
+            leaked=leaked,
+            doubted=doubted,
+            slices=slices,
+            confidence=confidence,
+        )
+    return told
+
+
+def _of_head(
+    head: dict[str, Any],
+    target: str | None,
+    examples: Examples,
+    answers: Sequence[dict[str, Any]],
+    needs: Needs,
+    *,
+    leaked: np.ndarray | None,
+    doubted: np.ndarray | None,
+    slices: Slices,
+    confidence: float | None,
+) -> list[Value]:
+    """`quality` of one head. target: its name in the keys, where there are several. answers: to this target."""
     task = leaves.load("task", head["task"])
-    keys = [need.key for need in needs.needs if need.kind == "quality"]
-    primary = Key(task.PRIMARY)
+    keys = [need.key for need in needs.needs if need.kind == "quality" and need.key.target == target]
+    primary = Key(task.PRIMARY, target)
     if primary not in keys:
         keys.append(primary)
     levels = _levels(needs, confidence)

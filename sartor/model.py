@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
 from torch import nn
 
-from sartor import leaves
+from sartor import adapting, leaves
 
-WEIGHTS = "model.safetensors"
+WEIGHTS, ADAPTER = "model.safetensors", "adapter.safetensors"
 
 
 class Model(nn.Module):
@@ -47,16 +49,16 @@ def make(folder: Path, meta: dict[str, Any]) -> Model:
     return Model(body, heads)
 
 
-def load(folder: Path) -> Model:
-    """The model of a bundle: its own tensors over those of the checkpoint that it names."""
+def load(folder: Path, *, merged: bool = True) -> Model:
+    """The model of a bundle: its own tensors over those of the checkpoint that it names, and its adapter over both.
+
+    merged: whether an adapter becomes part of the weights, where its method can.
+    """
     meta = json.loads((folder / "bundle.json").read_text(encoding="utf-8"))
     model = make(folder, meta)
-    file = folder / WEIGHTS
-    own = load_file(file) if file.is_file() else {}
-    tensors = {_inner(name): tensor for name, tensor in own.items()}
-    if not meta["backbone"].get("owns_weights"):
-        base = leaves.load("backbone", meta["backbone"]["leaf"]).base_weights(meta["backbone"])
-        tensors = {f"body.{name}": tensor for name, tensor in base.items()} | tensors
+    tensors = {f"body.{name}": tensor for name, tensor in base_of(meta["backbone"]).items()}
+    if (folder / WEIGHTS).is_file():
+        tensors |= {_inner(name): tensor for name, tensor in load_file(folder / WEIGHTS).items()}
     wanted = model.state_dict()
     missing = [
         name for name in wanted if name not in tensors and not name.startswith("heads.") and "position_ids" not in name
@@ -64,17 +66,46 @@ def load(folder: Path) -> Model:
     if missing:
         raise ValueError(f"{folder} lacks weights for {len(missing)} tensors, such as {missing[0]}")
     model.load_state_dict({name: tensor for name, tensor in tensors.items() if name in wanted}, strict=False)
+    if adapter := meta["backbone"].get("adapter"):
+        adapting.attach(model.body, adapter)
+        model.load_state_dict(load_file(folder / ADAPTER), strict=False)
+        if merged:
+            adapting.merge(model.body)
     return model
 
 
-def save(model: Model, folder: Path, *, only: str = "") -> None:
-    """Writes the tensors whose names begin with `only`; an encoder's under the names that transformers gives them."""
-    tensors = {
+def base_of(backbone: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The checkpoint's tensors by the body's names; none where the bundle holds every weight itself, or there is no checkpoint."""
+    if backbone.get("owns_weights"):
+        return {}
+    return dict(leaves.load("backbone", backbone["leaf"]).base_weights(backbone))
+
+
+def save(
+    model: Model, folder: Path, backbone: Mapping[str, Any] = MappingProxyType({}), *, whole: bool = False
+) -> dict[str, Any]:
+    """Writes what a model has beside the checkpoint of its backbone; returns what `bundle.json` is to say of the backbone.
+
+    An adapter that is attached is written apart. Of the rest the tensors that differ from the checkpoint's are written, all of them where `whole` or
+    where there is no checkpoint; an encoder's under the names that transformers gives them.
+    """
+    adapter = adapting.attached(model.body)
+    plain, beside = adapting.apart(model.state_dict())
+    if adapter is not None:
+        save_file({name: tensor.contiguous() for name, tensor in beside.items()}, folder / ADAPTER)
+    base = base_of(backbone) if backbone and not whole else {}
+    own = {
         _outer(name): tensor.detach().contiguous()
-        for name, tensor in model.state_dict().items()
-        if name.startswith(only)
+        for name, tensor in plain.items()
+        if not _same(tensor, base.get(name.removeprefix("body.")))
     }
-    save_file(tensors, folder / WEIGHTS, metadata={"format": "pt"})
+    save_file(own, folder / WEIGHTS, metadata={"format": "pt"})
+    told = {name: value for name, value in backbone.items() if name != "adapter"}
+    return told | {"owns_weights": not base} | ({"adapter": adapter} if adapter else {})
+
+
+def _same(tensor: torch.Tensor, other: torch.Tensor | None) -> bool:
+    return other is not None and tensor.shape == other.shape and torch.equal(tensor, other.to(tensor.dtype))
 
 
 def _outer(name: str) -> str:

@@ -2,6 +2,7 @@
 
 The whole grammar of a need is parsed; what cannot be measured yet is refused by name, never dropped:
 `[TARGET.]MEASURE [for CLASS] [where COLUMN == VALUE] [at SETTING] OP (NUMBER [UNIT] | baseline ± N points)`.
+With several targets every need on quality says which one it is of; with one it may.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yaml
@@ -28,6 +30,7 @@ MAX_NEED = 500  # characters
 MAX_BUDGET_S = 366 * 86_400.0
 LEAST_CONFIDENCE = 0.6  # a bound at 0.5 is none: it is broken every other time
 ALPHA = 0.05
+ROW_ERROR = "error"  # what an answer holds instead of targets, where a row cannot be answered
 
 # measure: (unit of its limit, better, takes a concurrency)
 SYSTEM: dict[str, tuple[str, str, bool]] = {
@@ -44,6 +47,8 @@ _TIME = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 _RATES = {"rows/s": 1.0, "requests/s": 1.0, "/s": 1.0}
 _OPS = (">=", "<=", ">", "<")
+# The name of a target before its measure, in quotes where it holds spaces or signs. Dots of its own need none: names of measures have no dots.
+_TARGET = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^\s<>=%"']+))\.(?=[^\W\d])""")
 
 
 @dataclass(frozen=True)
@@ -74,8 +79,8 @@ class Needs:
     data: Any
     needs: tuple[Need, ...] = ()
     input: tuple[str, ...] | None = None
-    target: str | None = None
-    task: str | None = None
+    target: str | Mapping[str, str | None] | None = None  # a column; or several, each with its task
+    task: str | None = None  # of one target
     budget_s: float | None = None
     hardware: str | None = None
     prefer: str | None = None
@@ -132,26 +137,24 @@ def make(**given: Any) -> Needs:
     attempt("seed", _seed)
     attempt("confidence", _confidence)
     texts = list(_texts(given.get("needs"), problems))
-    if "task" not in found and (told := _task_of(texts)) != "classify":
-        found["task"] = told
-    task = found.get("task") or "classify"
-    if task in leaves.names("task"):
-        parsed: dict[Key, Need] = {}
-        for text in texts:
+    parsed: dict[Key, Need] = {}
+    try:
+        targets = _settle_tasks(found, texts)
+    except InputError as error:
+        problems.append(error)
+    else:
+        of_preference, begin = _prefix(found.get("prefer", ""))
+        if [of_preference] == list(targets):  # of one target nothing says which it is
+            found["prefer"] = found["prefer"][begin:]
+        # Needs speak of targets: without those that could not be read, all that speak of one would seem wrong.
+        for text in texts if given.get("target") is None or "target" in found else ():
             try:
-                need = parse(text, task=task)
+                need = parse(text, targets=targets)
                 if (other := parsed.setdefault(need.key, need)) is not need:
                     raise InputError("needs.twice", measure=need.key, first=other.text, second=need.text)
             except InputError as error:
                 problems.append(error)
-        found["needs"] = tuple(parsed.values())
-    else:
-        known_tasks = leaves.names("task")
-        problems.append(
-            InputError(
-                "leaf.unknown", kind="task", name=task, near=near(task, known_tasks), known=", ".join(known_tasks)
-            )
-        )
+    found["needs"] = tuple(parsed.values())
     if problems:
         raise problems[0] if len(problems) == 1 else Problems(problems)
     if "budget" in found:
@@ -159,9 +162,39 @@ def make(**given: Any) -> Needs:
     return Needs(**found)
 
 
-def _task_of(texts: Iterable[str]) -> str:
+def _settle_tasks(found: dict[str, Any], texts: Sequence[Any]) -> dict[str, str]:
+    """The task of each target that is named, by which its needs are read; in `found`, what is known of target and task by now.
+
+    A target that is alone stands there as a column, whichever way it was written. Where nobody says a task, the measures in the needs may; a task that
+    neither says is left to the data, and needs are read as those of classes.
+    Raises: InputError `needs.tasks`, `leaf.unknown`.
+    """
+    asked = found.get("target")
+    if isinstance(asked, Mapping) and "task" in found:
+        raise InputError("needs.tasks", task=found["task"], example=next(iter(asked)))
+    if isinstance(asked, Mapping) and len(asked) == 1:
+        [(found["target"], task)] = asked.items()
+        found |= {"task": task} if task else {}
+        asked = found["target"]
+    several = isinstance(asked, Mapping)
+    each: dict[str, str | None] = dict(asked) if isinstance(asked, Mapping) else {asked or "": found.get("task")}
+    known = leaves.names("task")
+    for target, task in each.items():
+        mine = [text for text in texts if not several or _prefix(str(text))[0] == target]
+        if task is None and (told := _task_of(mine)) != "classify":
+            each[target] = told
+        elif task is not None and task not in known:
+            raise InputError("leaf.unknown", kind="task", name=task, near=near(task, known), known=", ".join(known))
+    if several:
+        found["target"] = each
+    elif task := each[asked or ""]:
+        found["task"] = task
+    return {target: task or "classify" for target, task in each.items()}
+
+
+def _task_of(texts: Iterable[Any]) -> str:
     """The task that has the most of the measures that these needs name, where it is one alone; else classification."""
-    words = {word for text in texts for word in re.findall(r"[A-Za-z_0-9]+", text)[:1]}
+    words = {word for text in map(str, texts) for word in re.findall(r"[A-Za-z_0-9]+", text[_prefix(text)[1] :])[:1]}
     ours = [name for name in leaves.names("task") if leaves.third_party_digest("task", name) is None]
     held = {name: len(words & set(leaves.load("task", name).METRICS)) for name in ours}
     able = [name for name, count in held.items() if 0 < count == max(held.values())]
@@ -219,8 +252,8 @@ def as_dict(needs: Needs) -> dict[str, Any]:
     )
     record: dict[str, Any] = {"data": data, "needs": [need.text for need in needs.needs]}
     for name in ("target", "task", "hardware", "prefer", "group"):
-        if getattr(needs, name) is not None:
-            record[name] = getattr(needs, name)
+        if (value := getattr(needs, name)) is not None:
+            record[name] = dict(value) if isinstance(value, Mapping) else value
     if needs.input:
         record["input"] = list(needs.input)
     if needs.budget_s is not None:
@@ -228,8 +261,8 @@ def as_dict(needs: Needs) -> dict[str, Any]:
     return record | {"backbone": needs.backbone, "seed": needs.seed, "confidence": needs.confidence}
 
 
-def parse(text: str, *, task: str = "classify") -> Need:
-    """One need.
+def parse(text: str, *, task: str = "classify", targets: Mapping[str, str] = MappingProxyType({})) -> Need:
+    """One need. targets: the task of each target, of one that has no name yet under ""; when left out that one is of `task`.
 
     Raises: InputError `need.*`, with the place where reading stopped and the nearest right name.
     """
@@ -239,7 +272,8 @@ def parse(text: str, *, task: str = "classify") -> Need:
         expected = f"text of at most {MAX_NEED} characters"
         raise InputError("needs.value", key="needs", expected=expected, found=f"{text[:40]}…")
     text = re.sub(r"\s", " ", text)  # of the same length, so that the mark below a message stands where it should
-    tokens = list(_tokens(text))
+    target, begin = _prefix(text)
+    tokens = list(_tokens(text, begin))
     at = 0
 
     def peek() -> str:
@@ -253,9 +287,9 @@ def parse(text: str, *, task: str = "classify") -> Need:
         return tokens[at - 1][0]
 
     name = take("a measure, such as accuracy")
-    if "." in name and not _is_number(name):
-        raise InputError("need.unsupported", need=text, what="a need for one of several targets")
-    metrics = leaves.load("task", task).METRICS
+    targets = targets or {"": task}
+    of_target, of_task = _of_target(text, target, name, targets)
+    metrics = leaves.load("task", of_task).METRICS
     known = [*metrics, *SYSTEM]
     if name not in known:
         raise InputError("need.measure", need=text, name=name, near=near(name, known), known=", ".join(known))
@@ -306,7 +340,7 @@ def parse(text: str, *, task: str = "classify") -> Need:
     unit = take("") if at < len(tokens) else ""
     # `latency_p95 <= 10 ms at concurrency 8` reads as well as the other order.
     if peek() in ("at", "where") or unit in ("at", "where"):
-        moved = parse(_qualifier_first(text, tokens, at - (unit in ("at", "where"))), task=task)
+        moved = parse(_qualifier_first(text, tokens, at - (unit in ("at", "where"))), targets=targets)
         return replace(moved, text=" ".join(text.split()))
     if at < len(tokens):
         raise _stopped(text, tokens[at][1], "the end of the need")
@@ -327,7 +361,7 @@ def parse(text: str, *, task: str = "classify") -> Need:
         if metric.per_class != (for_class is not None):
             raise InputError("need.class" if metric.per_class else "need.setting", need=text, measure=name)
         # Tasks that settle something else than one probability have nothing to withhold answers by.
-        abstains = not hasattr(leaves.load("task", task), "settle")
+        abstains = not hasattr(leaves.load("task", of_task), "settle")
         coverable = abstains and metric.proportion and not metric.per_class and against is None
         if setting and not ([name for name, _ in setting] == ["coverage"] and coverable):
             raise InputError("need.setting", need=text, measure=name)
@@ -347,8 +381,67 @@ def parse(text: str, *, task: str = "classify") -> Need:
         raise InputError(
             "need.direction", need=text, measure=name, better=better, op=">=" if better == "higher" else "<="
         )
-    key = Key(name, for_class=for_class, where=where, against=against, setting=tuple(sorted(setting)))
+    key = Key(name, of_target, for_class=for_class, where=where, against=against, setting=tuple(sorted(setting)))
     return Need(" ".join(text.split()), key, op, limit, base, "system" if name in SYSTEM else "quality")
+
+
+def _prefix(text: str) -> tuple[str | None, int]:
+    """(the target that a need or a preference begins with, where its measure begins); (None, 0) where it begins with the measure."""
+    found = _TARGET.match(text)
+    return (None, 0) if found is None else (next(name for name in found.groups() if name is not None), found.end())
+
+
+def leading(needs: Needs, targets: Mapping[str, str]) -> str:
+    """Of several targets the one by which models are compared where needs leave it open: the first that a need is of, else the first."""
+    return next((need.key.target for need in needs.needs if need.key.target is not None), next(iter(targets)))
+
+
+def preferred(text: str, targets: Mapping[str, str]) -> tuple[Key, bool]:
+    """The measure that is to be preferred where there are several targets, of one of them or of the whole model, and whether lower is better.
+
+    Raises: InputError `need.prefer`.
+    """
+    known: dict[Key, str] = {}
+    for target, task in targets.items():
+        metrics = leaves.load("task", task).METRICS
+        known |= {Key(name, target): metric.better for name, metric in metrics.items() if not metric.per_class}
+    for name, (_, better, concurrent) in SYSTEM.items():
+        known[Key(name, setting=(("concurrency", 1.0),) if concurrent else ())] = better
+    del known[Key("training_time")]
+    asked, begin = _prefix(text)
+    for key, better in known.items():
+        if (key.target, key.measure) == (asked, text[begin:].strip()):
+            return key, better == "lower"
+    names = [str(replace(key, setting=())) for key in known]
+    of_some = next((name for name in names if name.endswith(f".{text}")), text)
+    raise InputError("need.prefer", name=text, near=near(of_some, names), known=", ".join(names))
+
+
+def _of_target(text: str, target: str | None, name: str, targets: Mapping[str, str]) -> tuple[str | None, str]:
+    """(the target in the key of a need, the task whose measures it may name). Where there is one target, no key says so.
+
+    target: as the need begins, or None. name: of its measure. targets: as of `parse`.
+    Raises: InputError `need.whole`, `need.target`, `need.which-target`, `need.measure`.
+    """
+    first = next(iter(targets.values()))
+    if name in SYSTEM:
+        if target is not None:
+            raise InputError("need.whole", measure=name, target=target, need=text[_prefix(text)[1] :])
+        return None, first
+    if target is not None and target not in targets:
+        named = [one for one in targets if one]
+        known = f"The targets are: {', '.join(map(repr, named))}." if named else "Name it as the target, too."
+        raise InputError("need.target", need=text, name=target, near=near(target, named), known=known)
+    if len(targets) == 1:
+        return None, first
+    if target is not None:
+        return target, targets[target]
+    able = [one for one, task in targets.items() if name in leaves.load("task", task).METRICS]
+    if not able:
+        metrics = [measure for task in targets.values() for measure in leaves.load("task", task).METRICS]
+        measures = list(dict.fromkeys([*metrics, *SYSTEM]))
+        raise InputError("need.measure", need=text, name=name, near=near(name, measures), known=", ".join(measures))
+    raise InputError("need.which-target", need=text, example=" or ".join(str(Key(name, one)) for one in able))
 
 
 def duration(value: Any) -> float:
@@ -468,6 +561,7 @@ def _verdict(need: Need, value: Value | None, confidence: float, verdict: str, a
         advice=advice,
         method=value.method if value else "",
         name=str(need.key),
+        target=need.key.target,
     )
 
 
@@ -538,11 +632,12 @@ def _qualifier_first(text: str, tokens: Sequence[tuple[str, int]], at: int) -> s
     return f"{text[:operator]}{text[begin:]} {text[operator:begin]}"
 
 
-def _tokens(text: str) -> Iterator[tuple[str, int]]:
+def _tokens(text: str, begin: int) -> Iterator[tuple[str, int]]:
+    """(token, where it stands), from a place on."""
     pattern = re.compile(
         r"\s*(\"[^\"]*\"|'[^']*'|>=|<=|==|=|>|<|%|±|baseline(?!\w)|[-+−](?=\s)|[-+]?\d+(?:\.\d+)?(?:[eE][-+]?\d+)?(?![\w.])|[\d.]+(?=[A-Za-z%])|[^\s<>=%]+)"
     )
-    place = 0
+    place = begin
     while place < len(text.rstrip()):
         found = pattern.match(text, place)
         if found is None:
@@ -563,10 +658,14 @@ def _unquoted(text: str) -> str:
     return text[1:-1] if len(text) > 1 and text[0] == text[-1] and text[0] in "\"'" else text
 
 
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
 def _text(key: str, value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
+    if not _is_text(value):
         raise InputError("needs.value", key=key, expected="text", found=value)
-    return value
+    return str(value)
 
 
 def _data(value: Any) -> Any:
@@ -602,10 +701,16 @@ def _strings(key: str, value: Any) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _target(value: Any) -> str:
-    if isinstance(value, Mapping):
-        raise InputError("need.unsupported", need=f"target: {dict(value)}", what="several targets")
-    return _text("target", value)
+def _target(value: Any) -> str | dict[str, str | None]:
+    """A column, or several with the task of each, which may be left out."""
+    if not isinstance(value, Mapping):
+        return _text("target", value)
+    if not value or not all(_is_text(name) and (task is None or _is_text(task)) for name, task in value.items()):
+        expected = "text, or {COLUMN: TASK, COLUMN: TASK} of several"
+        raise InputError("needs.value", key="target", expected=expected, found=dict(value))
+    if len(value) > 1 and ROW_ERROR in value:
+        raise InputError("needs.target-name", name=ROW_ERROR)
+    return dict(value)
 
 
 def _hardware(value: Any) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,10 +11,12 @@ from typing import Any
 
 import yaml
 
-from sartor import __version__, bundle, leaves, ledger, page
+from sartor import __version__, bundle, ledger, page
 from sartor import needs as need_files
 from sartor.bundle import Bundle
+from sartor.data import examples
 from sartor.data.dataset import Dataset, Finding, Splits
+from sartor.data.target import examples as examples_of
 from sartor.front import Candidate, Front
 from sartor.ledger import Look
 from sartor.measure import DOUBTED, LEAKED
@@ -30,10 +32,10 @@ def stage(chosen: Candidate, needs: Needs, dataset: Dataset, splits: Splits, *, 
     """The bundle as it will be deployed, before it is judged: what is measured is what is shipped, to the byte."""
     built = bundle.load(chosen.bundle)
     body = built.meta["backbone"]
-    task, aim = leaves.load("task", built.meta["heads"][0]["task"]), built.meta["heads"][0]["target"]
-    judging = task.examples(dataset, splits.test, aim)
+    targets = {head["target"]: head["task"] for head in built.meta["heads"]}
+    judging = examples_of(dataset, splits.test, targets)
     with bundle.writing(target) as folder:
-        rows = task.examples(dataset, splits.valid[: 40 * EXAMPLES], aim)
+        rows = examples_of(dataset, splits.valid[: 40 * EXAMPLES], targets)
         tried = kept(readable(rows.inputs, built.meta["inputs"], most=len(rows)), built.meta["inputs"], EXAMPLES)
         meta = built.meta | {
             "name": name,
@@ -43,14 +45,15 @@ def stage(chosen: Candidate, needs: Needs, dataset: Dataset, splits: Splits, *, 
             "test": ledger.fingerprint(judging),
             "sartor": __version__,
         }
-        meta["heads"] = [head | chosen.settled for head in meta["heads"]]
-        if "pooling" in body and not body.get("owns_weights"):
-            # The cached prefix names its base weights; what leaves the house holds them, so that transformers can load it.
+        settled = chosen.settled if chosen.targets else dict.fromkeys(targets, chosen.settled)
+        meta["heads"] = [head | settled[head["target"]] for head in meta["heads"]]
+        if not body.get("owns_weights") or "adapter" in body:
+            # A cached prefix holds what it has beside its base weights; what leaves the house holds all, so that transformers can load it.
             from sartor import model
 
-            model.save(model.load(built.path), folder)
-            meta["backbone"] = body | {"owns_weights": True}
-        bundle.link(built, folder, leave=["bundle.json", "step.json"])
+            meta["backbone"] = model.save(model.load(built.path), folder, body, whole=True)
+        # An adapter that became part of the weights is not beside them any more, and examples that were made stay in the house.
+        bundle.link(built, folder, leave=["bundle.json", "step.json", "adapter.safetensors", examples.MORE])
         bundle.write_json(folder / "bundle.json", meta)
         bundle.write_json(folder / "plan.json", chosen.plan.as_dict())
         (folder / "needs.yaml").write_text(need_files.dump(_absolute(needs)), encoding="utf-8")
@@ -82,11 +85,12 @@ def report_record(
     dataset: Dataset,
     splits: Splits,
     growth: dict[str, Any] | None = None,
+    relaxations: dict[str, Any] | None = None,
     time: Mapping[str, Any],
     command: str,
 ) -> dict[str, Any]:
     """report.json: everything that the page, a program or an auditor may ask of a build."""
-    target = dataset.schema.targets[0].name
+    tasks = dict(dataset.schema.tasks)
     return {
         "schema": SCHEMA,
         "sartor": __version__,
@@ -105,7 +109,7 @@ def report_record(
             "splits": splits.sizes(),
             "rule": splits.rule,
             "fingerprint": dataset.fingerprint,
-            "target": target,
+            "target": tasks if len(tasks) > 1 else next(iter(tasks)),
             "inputs": [column.name for column in dataset.schema.inputs],
             "classes": _classes(chosen),
             "notes": [*dataset.notes, *dataset.schema.reasons],
@@ -125,6 +129,7 @@ def report_record(
         "figures": report.figures,
         "baseline": baseline,
         "growth": growth,
+        "relaxations": relaxations,
         "time": time,
         "environment": report.environment,
         "command": command,
@@ -158,6 +163,7 @@ def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
         lines.append(f"| `{need['need']}` | {measured} | {bounds} | {need['n']:,} | **{need['verdict']}** |")
     lines += [
         "",
+        *([_targets_line(meta["heads"]), ""] if len(meta["heads"]) > 1 else []),
         f"Bounds are one-sided. This was look {record['look']['number']} at these test rows."
         if record["needs"]
         else "",
@@ -176,6 +182,12 @@ def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _targets_line(heads: Sequence[Mapping[str, Any]]) -> str:
+    """What a reader of a model of several targets has to know."""
+    listed = ", ".join(f"`{head['target']}` ({head['task']})" for head in heads)
+    return f"It answers several targets at once, and an answer holds that to each under its name: {listed}."
+
+
 def command_of(needs: Needs, out: Path) -> str:
     """The command that makes it again."""
     words = ["sartor", "build"]
@@ -187,9 +199,11 @@ def command_of(needs: Needs, out: Path) -> str:
         words.append(data)
     for text in record.pop("needs"):
         words += ["--need", text]
-    for name in ("input",):
-        for value in record.pop(name, []):
-            words += [f"--{name}", value]
+    for value in record.pop("input", []):
+        words += ["--input", value]
+    if isinstance(record.get("target"), Mapping):
+        each = record.pop("target")
+        words += [word for name, task in each.items() for word in ("--target", f"{name}:{task}" if task else name)]
     defaults = {"backbone": "auto", "seed": 0, "confidence": 0.95}
     for name, value in record.items():
         if value != defaults.get(name):
@@ -212,6 +226,10 @@ def _absolute(needs: Needs) -> Needs:
     return replace(needs, data={k: full(v) for k, v in data.items()} if isinstance(data, Mapping) else full(data))
 
 
-def _classes(chosen: Candidate) -> dict[str, int]:
-    spec = bundle.load(chosen.bundle, check=False).meta["heads"][0]["spec"]
-    return dict(zip(spec.get("classes", []), spec.get("counts", []), strict=False))
+def _classes(chosen: Candidate) -> dict[str, Any]:
+    """{class: training rows}; of several targets {target: that}."""
+    found = {
+        head["target"]: dict(zip(head["spec"].get("classes", []), head["spec"].get("counts", []), strict=False))
+        for head in bundle.load(chosen.bundle, check=False).meta["heads"]
+    }
+    return found if len(found) > 1 else next(iter(found.values()))

@@ -301,10 +301,11 @@ def _quality_measure(report: Record) -> Record:
     if need:
         return need
     values = [value for item in _candidates_of(report) for value in _items(item, "values")]
-    names = [_text(_part(value, "key"), "measure") or _text(value, "name") for value in values]
-    measure = next((name for name in names if name and not _is_cost(name)), "")
+    names = [(_text(_part(value, "key"), "measure") or _text(value, "name"), value) for value in values]
+    measure, value = next(((name, value) for name, value in names if name and not _is_cost(name)), ("", {}))
     return {
         "measure": measure,
+        "target": _text(_part(value, "key"), "target"),
         "op": "<=" if measure in ("log_loss", "calibration_error", "mae", "rmse", "hamming") else ">=",
     }
 
@@ -321,6 +322,7 @@ def _value(values: Sequence[Record], need: Record) -> Record:
         value
         for value in values
         if measure and measure in (_text(_part(value, "key"), "measure"), _text(value, "name"))
+        if _text(_part(value, "key"), "target") == _text(need, "target")
     ]
     asked = _text(need, "need")
     for value in found:
@@ -405,6 +407,13 @@ def _measure(measure: str) -> Words | str:
 def _within(words: Words | str) -> Words | str:
     """A name as it stands within a sentence."""
     return Words(en=Html(words.en[:1].lower() + words.en[1:]), zh=words.zh) if isinstance(words, Words) else words
+
+
+def _named(need: Record, *, within: bool = False) -> Words | str:
+    """What a need measures, and of which target where there are several. within: as it stands within a sentence."""
+    name, target = _measure(_text(need, "measure")), _clip(_text(need, "target"), 60)
+    name = _within(name) if within else name
+    return _t("target.measure", measure=name, target=target) if name and target else name
 
 
 def _state(need: Record) -> str:
@@ -736,7 +745,7 @@ def _need_card(report: Record, need: Record) -> Html:
         _h(
             "div",
             _pill(state, _t(f"verdict.{state}")),
-            _h("h3", _measure(_text(need, "measure")) or _t("need.unnamed")),
+            _h("h3", _named(need) or _t("need.unnamed")),
             _typed(_text(need, "need"), 200, "code") if _text(need, "need") else None,
             class_="need-name",
         ),
@@ -937,7 +946,7 @@ def _disagreement(report: Record, chosen: Record) -> Html | None:
         "p",
         _t(
             "choice.worse" if worse else "choice.better",
-            measure=_within(_measure(_text(need, "measure"))),
+            measure=_named(need, within=True),
             valid=_figure(valid),
             test=_measured(test),
         ),
@@ -945,21 +954,114 @@ def _disagreement(report: Record, chosen: Record) -> Html | None:
     )
 
 
-def _baseline_sentence(report: Record) -> Html | None:
+def _baseline_sentence(report: Record) -> list[Html]:
+    """What the trivial baseline has, of each target."""
     baseline = _part(report, "baseline")
-    measured = _number(baseline, "measured")
-    if measured is None:
+    each = [dict(_part(baseline, "targets", name)) | {"target": name} for name in _part(baseline, "targets")]
+    told = []
+    for record in each or [dict(baseline)]:
+        if (measured := _number(record, "measured")) is not None:
+            words = _t(
+                "choice.baseline",
+                name=_typed(_text(baseline, "name") or "baseline", 60),
+                measure=_named(record, within=True),
+                measured=_figure(measured),
+            )
+            told.append(_h("p", words, class_="soft"))
+    return told
+
+
+# ---------------------------------------------------------------- what could be had instead
+
+
+def _relaxations(report: Record) -> Html | None:
+    """Which needs block, the nearest points that can be had, and what each costs."""
+    found = _part(report, "relaxations")
+    points, blocking = _items(found, "points"), _items(found, "blocking")
+    rows, times = _items(found, "rows"), _items(found, "time")
+    if not (points or blocking or rows or times):
         return None
+    more = [_more_rows(one) for one in rows] + [_more_time(one) for one in times]
     return _h(
-        "p",
-        _t(
-            "choice.baseline",
-            name=_typed(_text(baseline, "name") or "baseline", 60),
-            measure=_within(_measure(_text(_quality_measure(report), "measure"))),
-            measured=_figure(measured),
-        ),
-        class_="soft",
+        "div",
+        _h("ul", [_h("li", _blocks(one)) for one in blocking]) if blocking else None,
+        _scatter(report, _candidates_of(report), points[:3]) if points else None,
+        _point_table(report, points) if points else None,
+        _h("ul", [_h("li", said) for said in more if said]) if any(more) else None,
+        _h("p", _t("relax.note"), class_="soft small") if points else None,
     )
+
+
+def _blocks(blocking: Record) -> list[Child]:
+    best = _part(blocking, "best")
+    measured = _number(best, "measured")
+    how = _text(blocking, "how")
+    said = _t(f"relax.{how}") if how in ("alone", "together", "test") else None
+    closest = (
+        _t("relax.best", measured=_figure(measured), name=_typed(_text(best, "name"), 80))
+        if measured is not None
+        else None
+    )
+    return [_typed(_text(blocking, "need"), 200, "code"), " ", _sentences(said, closest)]
+
+
+def _point_table(report: Record, points: Sequence[Record]) -> Html:
+    quality, latency = _quality_measure(report), _latency_need(report)
+    named = [_text(quality, "name") or _text(quality, "measure"), _text(latency, "name"), "size"]
+    named = [name or "latency_p95 at concurrency 1" for name in named]
+    heads = [
+        _t("relax.instead"),
+        _t("candidate.name"),
+        (_measure(_text(quality, "measure")) or _t("candidate.quality"), "number"),
+        (_measure(_text(latency, "measure")), "number"),
+        (_t("measure.size"), "number"),
+    ]
+    rows = []
+    for point in points:
+        values = [_number(_part(point, "values"), name) for name in named]
+        units = (_unit(quality), "ms", "MB")
+        cells = ["–" if value is None else _figure(value, unit) for value, unit in zip(values, units, strict=True)]
+        asked = [_h("div", _change(one)) for one in _items(point, "relax")]
+        proven = _t("relax.proven" if point.get("proven") is True else "relax.likely")
+        rows.append(
+            _h(
+                "tr",
+                _h("td", asked, _h("span", proven, class_="under")),
+                _h("td", _typed(_text(point, "name"), 80, "b")),
+                [_h("td", cell, class_="number") for cell in cells],
+            )
+        )
+    return _table(heads, rows)
+
+
+def _change(relaxed: Record) -> list[Child]:
+    """A limit as it was asked for, and as it would have to be."""
+    limit, offer, unit = _number(relaxed, "limit"), _number(relaxed, "offer"), _unit(relaxed)
+    if limit is None or offer is None:
+        return [_typed(_text(relaxed, "need"), 200, "code")]
+    words = _t(
+        "relax.change",
+        offer=f"{_sign(relaxed)} {_figure(offer, unit, against=[limit])}",
+        limit=_figure(limit, unit, against=[offer]),
+    )
+    return [_typed(_text(relaxed, "measure"), 80, "b"), " ", words]
+
+
+def _more_rows(told: Record) -> Child:
+    low, mid, high = (_number(told, end) for end in ("low", "mid", "high"))
+    need = _typed(_text(told, "need"), 200, "code")
+    if mid is None:
+        return [need, " ", _t("relax.no-rows")]
+    ends = {"low": f"{low or 0:,.0f}", "high": f"{high:,.0f}" if high is not None else "…"}
+    return [need, " ", _t("relax.rows", rows=f"{mid:,.0f}", **ends)]
+
+
+def _more_time(told: Record) -> Child:
+    seconds, chance = _number(told, "forecast_s"), _number(told, "chance")
+    if seconds is None or chance is None:
+        return None
+    name = _typed(_text(told, "name"), 80, "b")
+    return [name, " ", _t("relax.time", time=_duration(seconds), chance=f"{100 * chance:.0f}%")]
 
 
 # ---------------------------------------------------------------- every candidate
@@ -985,8 +1087,11 @@ class _Dot:
     y_range: tuple[float, float] | None
 
 
-def _scatter(report: Record, items: Sequence[Record]) -> Html | None:
-    """Quality on the validation rows against latency, with the needs as lines and what meets both as a region."""
+def _scatter(report: Record, items: Sequence[Record], offers: Sequence[Record] = ()) -> Html | None:
+    """Quality on the validation rows against latency, with the needs as lines and what meets both as a region.
+
+    offers: points of the map, whose limits are drawn beside those asked for.
+    """
     quality, latency = _quality_measure(report), _latency_need(report)
     dots = [dot for item in items if (dot := _dot(report, item, quality, latency))]
     if not dots:
@@ -997,9 +1102,10 @@ def _scatter(report: Record, items: Sequence[Record]) -> Html | None:
     x = _latency_axis([dot.x for dot in timed if dot.x], _number(latency, "limit"), 62, right)
     y = _quality_axis(dots, quality, height - 56, 40)
     x_title = _t("plot.latency", measure=_measure(_text(latency, "measure")))
-    y_title = _t("plot.quality", measure=_measure(_text(quality, "measure")))
+    y_title = _t("plot.quality", measure=_named(quality))
     fixed, boxes = _limits(quality, latency, x, y)
     drawn: list[Child] = [_grid(x, y, x_title, y_title), fixed, _baseline_line(report, x, y)]
+    drawn.append([_offered(offer, quality, latency, x, y) for offer in offers])
     if len(timed) < len(dots):
         drawn.append(_line(right + 12, y.start, right + 12, y.end, "grid"))
         drawn.append(_label(_t("plot.untimed"), right + 60, y.start + 17, "tick", "middle"))
@@ -1009,8 +1115,23 @@ def _scatter(report: Record, items: Sequence[Record]) -> Html | None:
     drawn.append(_names(dots, places, boxes, _strokes(dots, places, quality, latency, x, y), y, width))
     figure = _svg(width, height, drawn, label=_t("plot.label"))
     beyond = any(_height(dot, y) != y(dot.y) for dot in dots)
-    note = _sentences(_t("plot.note"), _t("plot.beyond") if beyond else None)
+    note = _sentences(
+        _t("plot.note"), _t("plot.beyond") if beyond else None, _t("plot.offers") if len(offers) else None
+    )
     return _h("figure", figure, _h("figcaption", note))
+
+
+def _offered(offer: Record, quality: Record, latency: Record, x: _Axis, y: _Axis) -> Html | None:
+    """The region that a point of the map would meet, as an outline."""
+    relaxed = {_text(one, "need"): _number(one, "offer") for one in _items(offer, "relax")}
+    floor = relaxed.get(_text(quality, "need"), _number(quality, "limit"))
+    ceiling = relaxed.get(_text(latency, "need"), _number(latency, "limit"))
+    if floor is None and (ceiling is None or ceiling <= 0):
+        return None
+    edge = y(floor) if floor is not None else (y.start if _wants_high(quality) else y.end)
+    best = y.end if _wants_high(quality) else y.start
+    reach = x(ceiling) if ceiling is not None and ceiling > 0 else x.end
+    return _rect(x.start, min(edge, best), max(0.0, reach - x.start), abs(edge - best), "offer")
 
 
 def _dot(report: Record, item: Record, quality: Record, latency: Record) -> _Dot | None:
@@ -1092,7 +1213,10 @@ def _limits(quality: Record, latency: Record, x: _Axis, y: _Axis) -> tuple[Html,
 
 
 def _baseline_line(report: Record, x: _Axis, y: _Axis) -> Html | None:
-    measured = _number(_part(report, "baseline"), "measured")
+    baseline, quality = _part(report, "baseline"), _quality_measure(report)
+    of_target = _part(baseline, "targets", _text(quality, "target"))
+    same = _text(of_target, "measure") == _text(quality, "measure")
+    measured = _number(of_target if same else baseline, "measured")
     if measured is None or not y.low <= measured <= y.high:
         return None
     line = _line(x.start, y(measured), x.end, y(measured), "baseline")
@@ -1187,7 +1311,7 @@ def _candidate_table(report: Record, items: Sequence[Record]) -> Html:
     scale = _quality_axis(dots, quality, 4, 116) if dots else None
     heads = [
         _t("candidate.name"),
-        _measure(_text(quality, "measure")) or _t("candidate.quality"),
+        _named(quality) or _t("candidate.quality"),
         (_measure(_text(latency, "measure")), "number"),
         (_t("measure.size"), "number"),
         (_t("candidate.time"), "number"),
@@ -1270,11 +1394,26 @@ def _flips(flips: Record, named: Mapping[str, str]) -> Child:
 def _candidate_story(item: Record) -> list[Child]:
     reason, why = _text(item, "reason") or _text(_part(item, "plan"), "reason"), _text(item, "why")
     steps = _items(_part(item, "plan"), "steps")
+    chosen_for, expected = _text(item, "chosen_for"), _expected(item)
     return [
         _h("p", _typed(reason, 600)) if reason else None,
+        _h("p", _h("b", _t("candidate.chosen-for")), " ", _typed(chosen_for, 600)) if chosen_for else None,
+        _h("p", _h("b", _t("candidate.expected")), " ", _typed(expected, 600), class_="soft small")
+        if expected
+        else None,
         _h("p", _h("b", _t("candidate.why")), " ", _typed(why, 600)) if why else None,
         _more(_count("candidate.steps", len(steps)), _plan_list(_part(item, "plan"))) if steps else None,
     ]
+
+
+def _expected(item: Record) -> str:
+    """What was believed of a candidate before it was made."""
+    told = []
+    for name, ends in _part(item, "outlook", "values").items():
+        low, mid, high = (_number(ends, end) for end in ("low", "mid", "high"))
+        if low is not None and mid is not None and high is not None:
+            told.append(f"{_clip(str(name), 60)} {mid:.3g} ({low:.3g} – {high:.3g})")
+    return " · ".join(told[:8])
 
 
 # ---------------------------------------------------------------- learning curves
@@ -1311,14 +1450,13 @@ def _curve(report: Record, sharing: Sequence[Record]) -> Html | None:
         return None
     x_title = _t("curve.epoch" if by_epoch else "curve.step")
     quality = _quality_measure(report)
+    # Of several targets training follows all at once.
+    measure = _t("candidate.quality") if _text(quality, "target") else _measure(_text(quality, "measure"))
+    limit = None if _text(quality, "target") else _number(quality, "limit")
     drawn = []
     for i, (lines, title) in enumerate(panels):
-        y_title = (
-            _t("curve.loss") if title == "loss" else _t("plot.quality", measure=_measure(_text(quality, "measure")))
-        )
-        drawn.append(
-            _panel(lines, 430.0 * i, x_title, y_title, limit=_number(quality, "limit") if title == "valid" else None)
-        )
+        y_title = _t("curve.loss") if title == "loss" else _t("plot.quality", measure=measure)
+        drawn.append(_panel(lines, 430.0 * i, x_title, y_title, limit=limit if title == "valid" else None))
     names = [_typed(_text(one, "name") or _text(one, "id"), 80, "b") for one in sharing]
     rate = [number for point in points if (number := _number(point, "rows_per_s")) is not None]
     speed = _t("curve.rate", rate=f"{float(np.median(rate)):,.0f}") if rate else None
@@ -1385,9 +1523,9 @@ def _growth(report: Record) -> Html | None:
     pad = 0.1 * (high - low) or 0.05
     x = _Axis(band[0][0], band[-1][0], 64, 640, log=True)
     y = _Axis(max(0.0, low - pad), min(1.0, high + pad), 300, 36)
-    drawn: list[Child] = [
-        _grid(x, y, _t("growth.rows"), _t("plot.quality", measure=_measure(_text(_quality_measure(report), "measure"))))
-    ]
+    about = [need for need in _items(report, "needs") if _text(need, "need") in _part(told, "needs")]
+    measure = _named(next(iter(about), _quality_measure(report)))
+    drawn: list[Child] = [_grid(x, y, _t("growth.rows"), _t("plot.quality", measure=measure))]
     edge = [(x(rows), y(top)) for rows, _, _, top in band] + [(x(rows), y(base)) for rows, base, _, _ in reversed(band)]
     drawn.append(_h("polygon", points=" ".join(f"{across:.1f},{up:.1f}" for across, up in edge), class_="fan"))
     drawn.append(_path([(x(rows), y(mid)) for rows, _, mid, _ in band], "line growth"))
@@ -1405,16 +1543,22 @@ def _growth(report: Record) -> Html | None:
 
 
 def _confusion(report: Record) -> Html | None:
-    parts = _per_target(report, lambda figures: _confusion_of(_part(figures, "confusion")))
+    parts = _per_target(report, lambda figures, _: _confusion_of(_part(figures, "confusion")))
     return _h("div", parts) if parts else None
 
 
-def _per_target(report: Record, draw: Callable[[Record], Html | None]) -> list[Child]:
-    """What is drawn for each target, under its name where there are several."""
+def _per_target(report: Record, draw: Callable[[Record, str], Html | None]) -> list[Child]:
+    """What is drawn of the figures of each target, under its name where there are several; of one it is nothing, for `draw` too."""
     figures = _part(report, "figures")
-    drawn = [(str(target), draw(_part(figures, target))) for target in figures]
-    shown = [(target, part) for target, part in drawn if part]
-    return [(_h("h3", _typed(target, 80)) if len(shown) > 1 else None, part) for target, part in shown]
+    several = len(figures) > 1
+    drawn = [(str(target), draw(_part(figures, target), str(target) if several else "")) for target in figures]
+    return [(_h("h3", _typed(target, 80)) if several else None, part) for target, part in drawn if part]
+
+
+def _settled(report: Record, name: str, target: str) -> Record:
+    """What the chosen candidate settled (`calibrated`, `abstains`) for a target; nothing names the only one."""
+    told = _part(_chosen(report), name)
+    return _part(told, target) if target else told
 
 
 def _confusion_of(confusion: Record) -> Html | None:
@@ -1545,7 +1689,7 @@ def _class_table(labels: Sequence[str], truly: np.ndarray, named: np.ndarray, hi
 
 
 def _by_class(report: Record) -> Html | None:
-    parts = _per_target(report, lambda figures: _by_class_of(_items(figures, "by_class")))
+    parts = _per_target(report, lambda figures, _: _by_class_of(_items(figures, "by_class")))
     return _h("div", parts) if parts else None
 
 
@@ -1560,11 +1704,11 @@ def _by_class_of(items: Sequence[Record]) -> Html | None:
 
 
 def _told_and_right(report: Record) -> Html | None:
-    parts = _per_target(report, lambda figures: _told_and_right_of(_list(figures, "scatter"), report))
+    parts = _per_target(report, lambda figures, target: _told_and_right_of(_list(figures, "scatter"), report, target))
     return _h("div", parts) if parts else None
 
 
-def _told_and_right_of(points: Sequence[Any], report: Record) -> Html | None:
+def _told_and_right_of(points: Sequence[Any], report: Record, target: str) -> Html | None:
     """What was answered over what was right: on the line where both are the same."""
     known = [pair for pair in points if isinstance(pair, list) and len(pair) == 2 and all(map(_is_finite, pair))]
     if len(known) < 2:
@@ -1575,7 +1719,7 @@ def _told_and_right_of(points: Sequence[Any], report: Record) -> Html | None:
     drawn: list[Child] = [_grid(x, y, _t("scatter.expected"), _t("scatter.answered"))]
     drawn.append(_line(x(low), y(low), x(high), y(high), "ideal"))
     drawn += [_h("circle", cx=f"{x(right):.1f}", cy=f"{y(told):.1f}", r="2.5", class_="point") for right, told in table]
-    chosen = _part(_chosen(report), "calibrated")
+    chosen = _settled(report, "calibrated", target)
     half, share = _number(chosen, "half_width"), _number(chosen, "interval")
     side = _h(
         "div",
@@ -1593,15 +1737,12 @@ def _is_finite(value: Any) -> bool:
 
 
 def _reliability(report: Record) -> Html | None:
-    parts = _per_target(report, lambda figures: _reliability_of(_items(figures, "reliability"), report))
+    parts = _per_target(report, lambda figures, target: _reliability_of(_items(figures, "reliability"), report, target))
     return _h("div", parts) if parts else None
 
 
-def _calibrated(chosen: Record) -> Html | None:
+def _calibrated(told: Record) -> Html | None:
     """How its probabilities were calibrated."""
-    told = chosen.get("calibrated")
-    if not isinstance(told, Mapping):
-        return None
     scale, rows, before, after = (_number(told, name) for name in ("scale", "rows", "before", "after"))
     if not scale or rows is None or before is None or after is None:
         return None
@@ -1615,11 +1756,8 @@ def _calibrated(chosen: Record) -> Html | None:
     return _h("p", _t(f"reliability.calibrated.{part}", **facts))
 
 
-def _abstains(chosen: Record) -> Html | None:
+def _abstains(told: Record) -> Html | None:
     """From which probability on it answers, and whether calibration rows vouch for what was asked of it."""
-    told = chosen.get("abstains")
-    if not isinstance(told, Mapping):
-        return None
     below, rows, coverage, accuracy = (_number(told, name) for name in ("below", "rows", "coverage", "accuracy"))
     if below is None or rows is None or coverage is None or accuracy is None:
         return None
@@ -1632,7 +1770,7 @@ def _abstains(chosen: Record) -> Html | None:
     return _h("p", _t("abstains.sure" if told.get("controlled") is True else "abstains.unsure", **facts))
 
 
-def _reliability_of(bins: Sequence[Record], report: Record) -> Html | None:
+def _reliability_of(bins: Sequence[Record], report: Record, target: str) -> Html | None:
     """Whether a stated probability of 0.8 is right in 8 of 10 cases."""
     known = []
     for item in bins:
@@ -1660,7 +1798,7 @@ def _reliability_of(bins: Sequence[Record], report: Record) -> Html | None:
     drawn.append(_line(x.start, 452, x.end, 452, "axis"))
     drawn.append(_label(_t("reliability.rows", most=f"{most:,.0f}"), x.start, 404, "tick"))
     words = _t("reliability.over" if lean > 0 else "reliability.under", points=f"{abs(100 * lean):.1f}")
-    measured = _value(_items(report, "values"), {"measure": "calibration_error"})
+    measured = _value(_items(report, "values"), {"measure": "calibration_error", "target": target})
     # Bounds of another figure than the one drawn (other bins, other rows) would mislead.
     same = abs((_number(measured, "measured") or 0.0) - error) < 0.0005 and not _is_fact(measured)
     bounds = _range(_number(measured, "low"), _number(measured, "high")) if same else ""
@@ -1670,8 +1808,8 @@ def _reliability_of(bins: Sequence[Record], report: Record) -> Html | None:
         _h("p", _h("b", _t("reliability.ece")), f" ({bounds})" if bounds else None),
         _h("p", _t("reliability.meaning", points=f"{100 * error:.1f}")),
         _h("p", words) if abs(lean) >= 0.01 else _h("p", _t("reliability.fair")),
-        _calibrated(_chosen(report)),
-        _abstains(_chosen(report)),
+        _calibrated(_settled(report, "calibrated", target)),
+        _abstains(_settled(report, "abstains", target)),
         _h("p", _t("reliability.note"), class_="soft small"),
         class_="aside",
     )
@@ -1681,7 +1819,7 @@ def _reliability_of(bins: Sequence[Record], report: Record) -> Html | None:
 
 
 def _mistakes(report: Record) -> Html | None:
-    parts = _per_target(report, lambda figures: _mistakes_of(_items(figures, "mistakes")))
+    parts = _per_target(report, lambda figures, _: _mistakes_of(_items(figures, "mistakes")))
     return _h("div", _h("p", _t("mistake.note")), parts) if parts else None
 
 
@@ -1787,6 +1925,10 @@ def _data(report: Record) -> Html | None:
     data = _part(report, "data")
     if not data:
         return None
+    targets = _part(data, "target")  # where there are several: {target: its task}
+    named: list[Child] = [_typed(_text(data, "target"), 80, "code")] if _text(data, "target") else []
+    named += [[_typed(str(name), 80, "code"), f" ({_clip(str(task), 40)})"] for name, task in targets.items()]
+    classes = _part(data, "classes")
     return _h(
         "div",
         _facts(
@@ -1794,7 +1936,7 @@ def _data(report: Record) -> Html | None:
                 (_t("data.source"), _typed(_text(data, "source"), 300, "code") if _text(data, "source") else None),
                 (_t("data.rows"), f"{_int(data, 'rows'):,}" if _int(data, "rows") else None),
                 (_t("data.inputs"), _comma([_typed(str(name), 60, "code") for name in _list(data, "inputs")])),
-                (_t("data.target"), _typed(_text(data, "target"), 80, "code") if _text(data, "target") else None),
+                (_t("data.target"), _comma(named)),
                 (_t("data.read"), [_h("div", _typed(str(note), 200)) for note in _list(data, "notes")] or None),
                 (_t("data.rule"), _typed(_text(data, "rule"), 800) if _text(data, "rule") else None),
                 (
@@ -1804,7 +1946,7 @@ def _data(report: Record) -> Html | None:
             ]
         ),
         _splits(_part(data, "splits")),
-        _classes(_part(data, "classes")),
+        _classes(classes) if not targets else [_classes_of(name, _part(classes, name)) for name in targets],
         _set_aside(_items(data, "set_aside")),
     )
 
@@ -1831,6 +1973,11 @@ def _splits(splits: Record) -> Html | None:
     return _h(
         "figure", _h("figcaption", _h("b", _t("data.splits")), class_="title"), bar, _h("ul", keys, class_="legend")
     )
+
+
+def _classes_of(target: str, classes: Record) -> Html | None:
+    table = _classes(classes)
+    return _h("div", _h("h3", _typed(target, 80)), table) if table else None
 
 
 def _classes(classes: Record) -> Html | None:
@@ -2024,6 +2171,7 @@ def _again(report: Record) -> Html | None:
 SECTIONS: tuple[tuple[str, Callable[[Record], Html | None]], ...] = (
     ("needs", _needs),
     ("choice", _choice),
+    ("relaxations", _relaxations),
     ("candidates", _candidates),
     ("curves", _curves),
     ("growth", _growth),
@@ -2085,6 +2233,7 @@ TEXT: dict[str, dict[str, str]] = {
         # sections
         "section.needs": "Needs and verdicts",
         "section.choice": "What was chosen",
+        "section.relaxations": "What could be had instead",
         "section.candidates": "Every candidate",
         "section.curves": "Learning curves",
         "section.growth": "Would more rows help?",
@@ -2196,6 +2345,7 @@ TEXT: dict[str, dict[str, str]] = {
         "Choosing among candidates flatters the winner; trust the test figure.",
         "choice.better": "Validation and test disagree: {measure} was {valid} on validation, and is {test} on test. "
         "The test figure is the one that counts.",
+        "target.measure": "{measure} of {target}",
         "choice.baseline": "For comparison: the trivial baseline ({name}) has {measure} {measured}.",
         # candidates
         "plot.latency": "{measure} in ms (log scale)",
@@ -2207,6 +2357,21 @@ TEXT: dict[str, dict[str, str]] = {
         "plot.note": "The shaded region meets the needs drawn in. Whiskers are confidence bounds. These are "
         "validation figures, which choose; the verdicts above are from test rows.",
         "plot.beyond": "An arrowhead marks a candidate that lies beyond the edge.",
+        "plot.offers": "The outlines are what the nearest points below would meet.",
+        # what could be had instead
+        "relax.alone": "No candidate was likely to meet it.",
+        "relax.together": "It can be met, but not together with the others.",
+        "relax.test": "Validation was sure of it, but the test rows do not bear it out.",
+        "relax.best": "Nearest on the validation rows: {measured} ({name}).",
+        "relax.instead": "With these limits instead",
+        "relax.change": "{offer} instead of {limit}",
+        "relax.proven": "what the test rows prove of it",
+        "relax.likely": "what it would likely meet, by the validation rows",
+        "relax.note": "Each line relaxes only what it names; every other need would be met as it stands. The figures of the candidates are from "
+        "validation rows. A limit that is only likely has a chance of 0.9 to be met on as many test rows.",
+        "relax.rows": "would take about {rows} more training rows like these ({low} – {high}), by the learning curve: an estimate.",
+        "relax.no-rows": "is not likely to be reached by more rows like these, by the learning curve.",
+        "relax.time": "was not tried for lack of time: about {time} more, with an estimated chance of {chance} to meet every need.",
         "candidate.name": "Candidate",
         "candidate.quality": "Quality",
         "candidate.time": "Time",
@@ -2217,6 +2382,8 @@ TEXT: dict[str, dict[str, str]] = {
         "candidate.note": "Flips: validation rows that are answered differently from the float model it was made "
         "from. Chance: the probability, predicted before the test, that every need would be met on the test rows.",
         "candidate.why": "Why not:",
+        "candidate.chosen-for": "Why now:",
+        "candidate.expected": "Expected before it was made:",
         "candidate.steps.one": "{count} step",
         "candidate.steps.many": "{count} steps",
         "candidate.interval": "value and interval",
@@ -2387,6 +2554,7 @@ TEXT: dict[str, dict[str, str]] = {
         # sections
         "section.needs": "需求与判定",
         "section.choice": "选择了什么",
+        "section.relaxations": "退一步能得到什么",
         "section.candidates": "全部候选",
         "section.curves": "学习曲线",
         "section.growth": "更多数据有多大帮助？",
@@ -2491,6 +2659,7 @@ TEXT: dict[str, dict[str, str]] = {
         "从多个候选中挑选会使胜者显得偏高；请以测试结果为准。",
         "choice.better": "验证与测试结果不一致：{measure}在验证数据上为 {valid}，在测试数据上为 {test}。"
         "请以测试结果为准。",
+        "target.measure": "{target} 的{measure}",
         "choice.baseline": "作为对照：平凡基线（{name}）的{measure}为 {measured}。",
         # candidates
         "plot.latency": "{measure}，毫秒（对数刻度）",
@@ -2501,6 +2670,20 @@ TEXT: dict[str, dict[str, str]] = {
         "plot.label": "全部候选：验证数据上的质量与延迟，线条表示需求",
         "plot.note": "阴影区域满足图中的需求。须线为置信界。图中是用于选择的验证数据结果；上面的判定来自测试数据。",
         "plot.beyond": "箭头表示该候选落在图外。",
+        "plot.offers": "虚线框是下面最近的几种取舍所能满足的范围。",
+        # what could be had instead
+        "relax.alone": "没有候选有把握满足它。",
+        "relax.together": "它可以满足，但不能与其他需求同时满足。",
+        "relax.test": "验证数据上很有把握，但测试数据没有证实。",
+        "relax.best": "验证数据上最接近的是 {measured}（{name}）。",
+        "relax.instead": "改用这些限值",
+        "relax.change": "{offer}，而不是 {limit}",
+        "relax.proven": "测试数据所证明的",
+        "relax.likely": "按验证数据，很可能满足的",
+        "relax.note": "每一行只放宽它写明的需求，其余需求照旧满足。候选的数字来自验证数据。“很可能满足”指在同样多的测试数据上有 0.9 的把握。",
+        "relax.rows": "按学习曲线估计，大约还需要 {rows} 行这样的训练数据（{low} – {high}）。",
+        "relax.no-rows": "按学习曲线，再多这样的数据也不大可能达到。",
+        "relax.time": "因时间不够没有尝试：大约还需 {time}，估计有 {chance} 的把握满足全部需求。",
         "candidate.name": "候选",
         "candidate.quality": "质量",
         "candidate.time": "用时",
@@ -2511,6 +2694,8 @@ TEXT: dict[str, dict[str, str]] = {
         "candidate.note": "翻转：与其浮点原模型回答不同的验证数据行数。把握：测试之前预测的、"
         "在测试数据上满足全部需求的概率。",
         "candidate.why": "未选原因：",
+        "candidate.chosen-for": "为何此时尝试：",
+        "candidate.expected": "构建之前的预期：",
         "candidate.steps.one": "{count} 个步骤",
         "candidate.steps.many": "{count} 个步骤",
         "candidate.interval": "测得值与区间",

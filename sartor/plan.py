@@ -6,7 +6,7 @@ import hashlib
 import inspect
 import json
 import math
-from collections.abc import Container, Mapping
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -76,15 +76,39 @@ class Plan:
         if gives != "graphs":
             raise InputError("plan.unfinished", gives=repr(gives) if gives else "no step at all")
 
+    def check_targets(self, targets: Sequence[str]) -> None:
+        """Refuses steps and backbones of one target where there are several.
+
+        Raises: InputError `plan.one-target`.
+        """
+        for move in self.moves if len(targets) > 1 else ():
+            leaf = move.arguments.get("leaf", "hub") if "backbone" in move.arguments else None
+            if leaf is not None and not learns_several(leaves.load("backbone", str(leaf))):
+                what = f"the backbone {move.arguments['backbone']!r}"
+            elif getattr(leaves.load("step", move.step), "ONE_TARGET", False):
+                what = f"the step {move.step!r}"
+            else:
+                continue
+            raise InputError("plan.one-target", what=what, targets=", ".join(map(repr, targets)))
+
+
+def learns_several(backbone: Any) -> bool:
+    """Whether a body learns several targets at once: heads on what it computes do, a body that fits its own outputs must say how."""
+    return backbone.TRAINS == "gradient" or hasattr(backbone, "fit_heads")
+
 
 _KINDS: dict[str, tuple[type, ...]] = {"int": (int,), "float": (int, float), "bool": (bool,), "str": (str,)}
 
 
 def _check_arguments(move: Move) -> None:
     """Those that the step names in its signature; what it takes beside them it checks itself."""
-    parameters = inspect.signature(leaves.load("step", move.step).run).parameters
+    step = leaves.load("step", move.step)
+    parameters = dict(inspect.signature(step.run).parameters)
+    also = getattr(step, "ALSO", None)
+    open_ended = also is None and any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
+    if also is not None:
+        parameters |= inspect.signature(leaves.load("step", also).run).parameters
     named = {name: one for name, one in parameters.items() if one.kind is inspect.Parameter.KEYWORD_ONLY}
-    open_ended = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters.values())
     for name, value in move.arguments.items():
         if name not in named and not open_ended:
             known = ", ".join(named) or "nothing"

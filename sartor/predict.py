@@ -92,6 +92,13 @@ def withhold(answer: dict[str, Any], below: float) -> dict[str, Any]:
     return {"abstained": True, "reason": reason, "probabilities": answer.get("probabilities", {})}
 
 
+def of_target(answers: Sequence[dict[str, Any]], target: str, targets: Sequence[str]) -> list[dict[str, Any]]:
+    """What answers say of one of the model's targets. A row that cannot be answered has an error for each."""
+    if len(targets) == 1:
+        return list(answers)
+    return [answer if "error" in answer else answer[target] for answer in answers]
+
+
 def load(path: Path | str, *, threads: int | None = None, runtime: str | None = None, check: bool = True) -> Predictor:
     """Opens a bundle for prediction.
 
@@ -111,10 +118,10 @@ class Predictor:
         *,
         threads: int | None = None,
         runtime: str | None = None,
-        heads: Mapping[str, float] = MappingProxyType({}),
+        heads: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
-        """heads: what every head is to have instead of what the bundle says: `scale`, which outputs are multiplied by, and
-        `abstain_below`, the probability under which answers are withheld; 0 answers everything.
+        """heads: what the head is to have instead of what the bundle says: `scale`, which outputs are multiplied by, and
+        `abstain_below`, the probability under which answers are withheld; 0 answers everything. Of several heads, {target: what its head is to have}.
 
         Raises: InputError `bundle.broken` when what the bundle holds cannot be opened.
         """
@@ -139,12 +146,15 @@ class Predictor:
             raise InputError("bundle.broken", path=bundle.path, why=why) from error
 
     def _open(
-        self, bundle: bundles.Bundle, *, threads: int | None, runtime: str | None, heads: Mapping[str, float]
+        self, bundle: bundles.Bundle, *, threads: int | None, runtime: str | None, heads: Mapping[str, Any]
     ) -> None:
         self.bundle = bundle
         self.meta = bundle.meta
         self.inputs: list[dict[str, str]] = bundle.meta["inputs"]
-        self.heads: list[dict[str, Any]] = [head | dict(heads) for head in bundle.meta["heads"]]
+        several = len(bundle.meta["heads"]) > 1
+        self.heads: list[dict[str, Any]] = [
+            head | dict(heads.get(head["target"], {}) if several else heads) for head in bundle.meta["heads"]
+        ]
         self.targets = [head["target"] for head in self.heads]
         settings = dict(bundle.meta.get("runtime") or {"name": "torch", "batch_invariant": True})
         if runtime is not None and runtime != settings["name"]:
@@ -162,7 +172,7 @@ class Predictor:
     def predict(self, rows: Sequence[Mapping[str, Any] | str]) -> list[dict[str, Any]]:
         """One answer per row, in order; a bad row gets {"error": {"code", "message"}} and harms no other.
 
-        Where the model takes one column, a row may be its bare value.
+        Where the model takes one column, a row may be its bare value. Where it answers several targets, an answer is {target: the answer to it}.
         """
         answers: list[dict[str, Any]] = [{}] * len(rows)
         good: list[Prepared] = []

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from sartor import bundle as bundles
 from sartor.errors import InputError
 
 SCHEMA = 1
+_PLAIN = re.compile(r"[^\s<>=%\"']+")  # names of targets that need no quotes
 
 
 @dataclass(frozen=True)
@@ -21,14 +23,16 @@ class Key:
     """What was measured: a measure of a target, for a class, on a slice, at a setting. Equal keys are comparable."""
 
     measure: str
-    target: str | None = None
+    target: str | None = None  # of several; None where there is one, and for what is of the whole model
     for_class: str | None = None
     where: tuple[str, str] | None = None  # (column, value)
     against: str | None = None  # "baseline": how much better than it, on the same rows
     setting: tuple[tuple[str, float], ...] = ()  # sorted, such as (("concurrency", 1.0),)
 
     def __str__(self) -> str:
-        text = f"{self.target}.{self.measure}" if self.target else self.measure
+        text = self.measure
+        if self.target is not None:
+            text = f"{self.target if _PLAIN.fullmatch(self.target) else repr(self.target)}.{text}"
         text += f" over {self.against}" if self.against else ""
         text += f" for {self.for_class}" if self.for_class else ""
         text += f" where {self.where[0]} == {self.where[1]}" if self.where else ""
@@ -124,9 +128,11 @@ class Verdict:
     advice: str
     method: str = ""
     name: str = ""  # of the value that was judged, without limit and unit
+    target: str | None = None  # of several
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """As in report.json; `target` only where there are several."""
+        return {name: value for name, value in asdict(self).items() if name != "target" or value is not None}
 
     def with_advice(self, advice: str) -> Verdict:
         return replace(self, advice=advice)

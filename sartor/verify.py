@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 
 from sartor import bundle as bundles
-from sartor import ledger
+from sartor import leaves, ledger
 from sartor import measure as measuring
 from sartor import needs as need_files
 from sartor import report as reports
 from sartor.data import read, split
-from sartor.data.dataset import check_column, texts_of
+from sartor.data.dataset import Examples, check_column, texts_of
+from sartor.data.target import examples as examples_of
 from sartor.errors import InputError
 from sartor.events import Events, silent
 from sartor.ledger import Look
@@ -33,9 +34,7 @@ def verify(path: Path | str, data: str | None = None, *, events: Events = silent
     if not (path / "needs.yaml").is_file():
         raise InputError("verify.no-needs", path=path)
     needs = need_files.load(path / "needs.yaml")
-    head = bundle.meta["heads"][0]
-    inputs = [column["name"] for column in bundle.meta["inputs"]]
-    examples, leaked, slices, source = rows_to_judge(bundle, data, needs, inputs, head)
+    examples, leaked, slices, source = rows_to_judge(bundle, data, needs)
     look = _look(bundle, examples if data is not None else None)
     report, _ = measuring.measure(
         bundle,
@@ -61,33 +60,19 @@ def verify(path: Path | str, data: str | None = None, *, events: Events = silent
 
 
 def rows_to_judge(
-    bundle: bundles.Bundle,
-    data: str | None,
-    needs: need_files.Needs,
-    inputs: list[str],
-    head: dict[str, Any],
-) -> tuple[Any, np.ndarray | None, dict[str, list[str | None]], str]:
+    bundle: bundles.Bundle, data: str | None, needs: need_files.Needs
+) -> tuple[Examples, np.ndarray | None, dict[str, list[str | None]], str]:
     """(examples, which of them training saw, the columns that needs slice by, where the rows are from)."""
-    from sartor import leaves
-
-    task = leaves.load("task", head["task"])
+    targets = {head["target"]: head["task"] for head in bundle.meta["heads"]}
     if data is not None:
-        dataset = read.read(data, input=inputs, target=head["target"], task=head["task"])
-        rows = split.usable_rows(dataset, target=head["target"], task=head["task"])
+        inputs = [column["name"] for column in bundle.meta["inputs"]]
+        dataset = read.read(data, input=inputs, target=targets)
+        rows = split.usable_rows(dataset, target=targets)
         if needs.group is not None:
             check_column(dataset, needs.group)
-        examples = task.examples(dataset, rows, head["target"], group=needs.group)
-        known = head["spec"].get("classes", [])
-        found = task.learn(examples.targets[head["target"]])["classes"] if known else []
-        if known and not set(known) & set(found):
-            raise InputError(
-                "verify.no-class",
-                target=head["target"],
-                source=dataset.source,
-                path=bundle.path,
-                found=", ".join(map(repr, found[:3])) or "nothing",
-                known=", ".join(map(repr, known[:40])),
-            )
+        examples = examples_of(dataset, rows, targets, group=needs.group)
+        for head in bundle.meta["heads"]:
+            _check_classes(bundle, head, examples, dataset.source)
         return examples, None, texts_of(dataset, examples.rows, needs.sliced_by), dataset.source
     try:
         dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
@@ -104,12 +89,27 @@ def rows_to_judge(
             found=dataset.fingerprint[:12],
             known=known[:12],
         )
-    splits = split.for_needs(dataset, needs, target=head["target"], task=head["task"])
-    examples = task.examples(dataset, splits.test, head["target"], group=splits.group)
+    splits = split.for_needs(dataset, needs, target=targets)
+    examples = examples_of(dataset, splits.test, targets, group=splits.group)
     if bundle.meta.get("test", "") not in ("", ledger.fingerprint(examples)):
         raise InputError("verify.split-changed", path=bundle.path, version=bundle.meta.get("sartor", "?"))
     slices = texts_of(dataset, examples.rows, needs.sliced_by)
     return examples, np.isin(examples.rows, splits.leaked), slices, dataset.source
+
+
+def _check_classes(bundle: bundles.Bundle, head: dict[str, Any], examples: Examples, source: str) -> None:
+    """Raises: InputError `verify.no-class` where the rows have none of the classes of a head."""
+    known = head["spec"].get("classes", [])
+    found = leaves.load("task", head["task"]).learn(examples.targets[head["target"]])["classes"] if known else []
+    if known and not set(known) & set(found):
+        raise InputError(
+            "verify.no-class",
+            target=head["target"],
+            source=source,
+            path=bundle.path,
+            found=", ".join(map(repr, found[:3])) or "nothing",
+            known=", ".join(map(repr, known[:40])),
+        )
 
 
 def _look(bundle: bundles.Bundle, examples: Any | None) -> Look:

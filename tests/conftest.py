@@ -22,6 +22,14 @@ atexit.register(shutil.rmtree, os.environ["SARTOR_STATE"], ignore_errors=True)
 
 _GOOD = ["loved", "great", "brilliant", "wonderful", "superb", "charming", "delightful", "excellent", "moving", "funny"]
 _BAD = ["hated", "awful", "boring", "terrible", "dreadful", "clumsy", "tedious", "poor", "lifeless", "stupid"]
+SPECIAL = {
+    "pad_token": "[PAD]",
+    "unk_token": "[UNK]",
+    "cls_token": "[CLS]",
+    "sep_token": "[SEP]",
+    "mask_token": "[MASK]",
+}
+SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 _THINGS = ["film", "acting", "plot", "script", "ending", "cast", "music", "dialogue", "story", "camera", "pace", "cut"]
 
 
@@ -68,6 +76,37 @@ def wedges(count, seed, *, pointing, side):
     return made, codes.astype(np.int64)
 
 
+def write_rows(path, rows):
+    """A CSV of texts and labels, with a header."""
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(["text", "label"])
+        writer.writerows(rows)
+    return path
+
+
+def checkpoint(folder, texts, family="bert", sizes=SMALL):
+    """A small checkpoint of a family with random weights, as a hub would give it."""
+    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+    from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
+
+    torch = pytest.importorskip("torch")
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.Lowercase()
+    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special))
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
+    wrapped.save_pretrained(folder)
+    torch.manual_seed(0)
+    config = AutoConfig.for_model(family, vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=96, **sizes)
+    AutoModel.from_config(config).save_pretrained(folder)
+    return folder
+
+
 def stored(csv_file, folder):
     """Rows read, split and stored as a build stores them: (dataset, splits, what `follow` takes besides the plan and threads)."""
     from sartor import follow
@@ -90,12 +129,7 @@ def stored(csv_file, folder):
 @pytest.fixture(scope="session")
 def opinions_csv(tmp_path_factory):
     """A CSV with a header, 400 rows, two classes."""
-    path = tmp_path_factory.mktemp("data") / "opinions.csv"
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["text", "label"])
-        writer.writerows(opinions(400, 0))
-    return path
+    return write_rows(tmp_path_factory.mktemp("data") / "opinions.csv", opinions(400, 0))
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,8 @@ class Backbone(Protocol):
     longest one that is read; and what is told of it), `base_weights(meta)` (the checkpoint's tensors by the body's names) where `start` says
     `owns_weights: False`, and `TRAINING`, arguments of the step `train` that suit it. With PRETRAINED = False its features mean nothing before it
     is trained. With TRAINS = "fit" it has `fit(folder, meta, inputs, targets, task=, spec=, choose=, seed=) -> (body, meta, what was
-    chosen)` and `seconds(profile)`, what that takes.
+    chosen)` and `seconds(profile)`, what that takes; where it learns several targets at once, also `fit_heads(folder, meta, heads) -> (body, {output:
+    module}, meta)`, heads being those of `bundle.json`.
     """
 
     TAKES: tuple[str, ...]  # modalities

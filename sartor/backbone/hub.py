@@ -109,6 +109,8 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
         # Two texts are a pair, as the checkpoint saw them before: apart, and each with its own type of token where it knows such.
         "pair": len(columns) == 2 and tokenizer.sep_token_id is not None,
         "sep_id": tokenizer.sep_token_id,
+        "mask_id": tokenizer.mask_token_id,
+        "special_ids": sorted(set(tokenizer.all_special_ids)),
         "takes": names,
     }
     (target / "sartor.json").write_text(json.dumps(settings, ensure_ascii=False), encoding="utf-8")
@@ -169,6 +171,10 @@ class TokenProcessor:
         self.max_tokens: int = settings["max_tokens"]
         self.pair: bool = settings.get("pair", False)
         self.sep_id: int = settings.get("sep_id", -1)
+        self.mask_id: int | None = settings.get(
+            "mask_id"
+        )  # what a hidden token is called, where the checkpoint knows such
+        self.special_ids: list[int] = settings.get("special_ids", [])
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.no_padding()
         self.tokenizer.enable_truncation(self.max_tokens)
@@ -216,6 +222,7 @@ class TokenProcessor:
 def body(folder: Path, meta: Mapping[str, Any]) -> Any:
     """The encoder with its pooling, without dropout: its weights are loaded by `sartor/model.py`."""
     from torch import nn
+    from torch.nn import functional
     from transformers import AutoConfig, AutoModel
 
     config = AutoConfig.from_pretrained(folder, trust_remote_code=False, local_files_only=True)
@@ -235,14 +242,24 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
             self.encoder = encoder
             self.width = int(encoder.config.hidden_size)
             self.pooling = meta["pooling"]
+            self.ahead = 0  # learned states that stand before those of the input, see `sartor/adapting.py`
 
         def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
-            extra = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
-            states = self.encoder(input_ids=input_ids, attention_mask=attention_mask, **extra).last_hidden_state
+            states = self.states(input_ids, attention_mask, token_type_ids)
             if self.pooling == "cls":
                 return states[:, 0]
             weights = attention_mask.unsqueeze(-1).to(states.dtype)
             return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+
+        def states(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
+            """Of every token of the input: [B, T, width]."""
+            extra = {} if token_type_ids is None else {"token_type_ids": token_type_ids}
+            mask = functional.pad(attention_mask, (self.ahead, 0), value=1) if self.ahead else attention_mask
+            return self.encoder(input_ids=input_ids, attention_mask=mask, **extra).last_hidden_state[:, self.ahead :]
+
+        def embedded(self) -> nn.Module:
+            """The module that gives the states at the entrance of the first block."""
+            return self.encoder.embeddings  # type: ignore[no-any-return]
 
         def blocks(self) -> list[nn.Module]:
             for path in ("encoder.layer", "transformer.layer", "layers"):

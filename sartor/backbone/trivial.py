@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from sartor import leaves
 from sartor.backbone import Card
 
 TAKES: tuple[str, ...] = ()  # it reads nothing, so it suits any input
@@ -22,6 +23,11 @@ def cards() -> list[Card]:
 def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:
     """There is nothing to write."""
     return {"leaf": "trivial", "ref": "trivial", "owns_weights": True}
+
+
+def seconds(profile: Any) -> float:
+    """There is nothing to fit."""
+    return 0.0
 
 
 def processor(folder: Path, meta: Mapping[str, Any]) -> TrivialProcessor:
@@ -42,7 +48,7 @@ class TrivialProcessor:
 
 
 def body(folder: Path, meta: Mapping[str, Any]) -> Any:
-    """A bias: rows [B, 1] -> the same outputs for each [B, outputs]."""
+    """A bias: rows [B, 1] -> the same outputs for each [B, outputs]; where heads give the outputs, one feature that is always 1 [B, 1]."""
     import torch
     from torch import nn
 
@@ -58,7 +64,11 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
         def blocks(self) -> list[nn.Module]:
             return []
 
-    return Constant(int(meta["outputs"]))
+    if "outputs" in meta:
+        return Constant(int(meta["outputs"]))
+    one = Constant(1)
+    one.bias.data.fill_(1.0)
+    return one
 
 
 def fit(
@@ -80,3 +90,19 @@ def fit(
     module = body(folder, meta)
     module.bias.data = torch.from_numpy(outputs)
     return module, meta, {}
+
+
+def fit_heads(
+    folder: Path, meta: dict[str, Any], heads: Sequence[Mapping[str, Any]]
+) -> tuple[Any, dict[str, Any], dict[str, Any]]:
+    """Of several targets: a head for each, whose bias is its task's best constant output."""
+    import torch
+
+    module, found = body(folder, meta), {}
+    for head in heads:
+        task = leaves.load("task", head["task"])
+        layer = task.head(module.width, head["spec"])
+        layer.weight.data.zero_()
+        layer.bias.data = torch.from_numpy(task.trivial(head["spec"]))
+        found[head["output"]] = layer
+    return module, found, meta

@@ -9,7 +9,7 @@ import difflib
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -22,6 +22,7 @@ from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity,
 from sartor.data.doubt import Embed
 from sartor.data.schema import speaks_for_itself
 from sartor.data.split import row_keys
+from sartor.data.target import Target, leading, tasks_of
 
 MOST_ROWS = 1_000  # lines or classes that the details of a finding name
 DOUBTED = ("audit.wrong-label", "audit.conflict", "audit.near-leak")
@@ -38,32 +39,63 @@ ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 def audit(
     dataset: Dataset,
     *,
-    target: str,
-    task: str,
+    target: Target,
+    task: str = "classify",
     seed: int = 0,
     group: str | None = None,
     embed: Embed | None = None,
 ) -> list[Finding]:
     """Everything found, the worst first. seed: of the samples, where all rows would take too long.
 
+    target: a column of the task, or {column: its task} of several. Then what is wrong with the inputs is told once, and what is wrong with a
+    target of each; rows that lack one are told and looked at no further, as nothing is learned from them.
     group: the column whose rows will be kept together. embed: what rows are embedded with, by which labels are doubted as well.
     """
-    labels = labels_of(dataset, target, task)
+    targets = tasks_of(target, task)
+    each = {name: labels_of(dataset, name, of) for name, of in targets.items()}
+    labels = _together(list(each.values()))
     keys = row_keys(dataset)
     labelled = dataset.part != PARTS.index("unlabelled")
     rng = np.random.default_rng(seed)
     found: list[Finding] = []
     found += _unreadable(dataset)
     found += _empty(dataset, keys)
-    found += _unlabelled_rows(dataset, labels, labelled, target)
+    for name, own in each.items():
+        found += _unlabelled_rows(dataset, own, labelled, name)
     usable = labelled & (keys >= 0) & (labels.codes >= 0)
     found += _duplicates(dataset, keys, labels, usable)
-    found += _conflicts(dataset, keys, labels, usable)
-    found += _leaks(dataset, keys, labels, usable)
-    found += _near(dataset, keys, labels, usable)
+    # Of inputs that stand twice, numbers beside classes hardly ever are the same.
+    told = _together([own for name, own in each.items() if dataset.schema.has_classes(name)] or [labels])
+    found += _leaks(dataset, keys, told, usable)
+    found += _near(dataset, keys, told, usable)
+    first = leading(targets, dataset.schema)
+    found += leakage.leakage(dataset, each[first].codes, usable, target=first, seed=seed, group=group)
+    for name, own in each.items():
+        more = _of_target(dataset, name, targets[name], keys, own, usable, seed=seed, embed=embed, rng=rng)
+        found += more if len(each) == 1 else [_named_for(name, finding) for finding in more]
+    for column in dataset.schema.inputs:
+        found += _by_modality(dataset, column, rng)
+        found += _outliers(dataset, column, keys, usable)
+    found = [_with_files(dataset, finding) for finding in found]
+    return sorted(found, key=lambda finding: (ORDER.index(finding.severity), finding.code))
+
+
+def _of_target(
+    dataset: Dataset,
+    target: str,
+    task: str,
+    keys: np.ndarray,
+    labels: Labels,
+    usable: np.ndarray,
+    *,
+    seed: int,
+    embed: Embed | None,
+    rng: np.random.Generator,
+) -> list[Finding]:
+    """What is wrong with one target, or given away of it."""
     learning = usable & np.isin(dataset.part, [-1, PARTS.index("train")])
-    found += leakage.leakage(dataset, labels.codes, usable, seed=seed, group=group)
-    if any(column.kind == "label" for column in dataset.schema.targets):
+    found = _conflicts(dataset, keys, labels, usable)
+    if dataset.schema.has_classes(target):
         found += _lonely_classes(labels, learning)
         found += _unseen_classes(dataset, labels, usable, learning)
         found += _spellings(labels, usable)
@@ -76,11 +108,13 @@ def audit(
     rows = np.flatnonzero(learning)
     if len(rows):
         found += leaves.load("task", task).audit(labels.of(rows), rows.tolist())
-    for column in dataset.schema.inputs:
-        found += _by_modality(dataset, column, rng)
-        found += _outliers(dataset, column, keys, usable)
-    found = [_with_files(dataset, finding) for finding in found]
-    return sorted(found, key=lambda finding: (ORDER.index(finding.severity), finding.code))
+    return found
+
+
+def _named_for(target: str, finding: Finding) -> Finding:
+    """The finding as that of one target of several."""
+    told = finding.details | {"target": target}
+    return replace(finding, message=f"{shortened(target)}: {finding.message}", details=told)
 
 
 def doubted(findings: Iterable[Finding]) -> np.ndarray:
@@ -100,6 +134,19 @@ class Labels:
 
     def of(self, rows: Iterable[int]) -> list[str]:
         return [self.names[self.codes[row]] for row in rows]
+
+
+def _together(each: Sequence[Labels]) -> Labels:
+    """The labels of every target as one: none where one is missing, the same where all are."""
+    if len(each) == 1:
+        return each[0]
+    codes = np.column_stack([labels.codes for labels in each])
+    _, first, together = np.unique(codes, axis=0, return_index=True, return_inverse=True)
+    names = [
+        " / ".join(labels.names[labels.codes[row]] if labels.codes[row] >= 0 else "" for labels in each)
+        for row in first
+    ]
+    return Labels(np.where((codes >= 0).all(axis=1), together.reshape(-1), -1), names)
 
 
 def labels_of(dataset: Dataset, target: str, task: str = "classify") -> Labels:

@@ -36,10 +36,11 @@ class Column:
 
 @dataclass(frozen=True)
 class Schema:
-    """The columns of a dataset, and why each has the role it has."""
+    """The columns of a dataset, and why each has the role it has. tasks: of each target by its column, in the order in which they were asked for."""
 
     columns: tuple[Column, ...]
     reasons: tuple[str, ...] = ()
+    tasks: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def inputs(self) -> tuple[Column, ...]:
@@ -48,6 +49,10 @@ class Schema:
     @property
     def targets(self) -> tuple[Column, ...]:
         return tuple(column for column in self.columns if column.role == "target")
+
+    def has_classes(self, target: str) -> bool:
+        """Whether the values of a target are names of classes."""
+        return any(column.kind == "label" for column in self.targets if column.name == target)
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ wrong there goes to `to_label`, the most valuable first.
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -135,10 +135,13 @@ def write(dataset: Dataset, touches: Sequence[Touch], path: Path) -> list[Path]:
     return [*parts, log]
 
 
-def to_label(dataset: Dataset, findings: Sequence[Finding], *, target: str) -> list[dict[str, Any]]:
-    """Rows for a person to look at, each once, the most valuable first: {part, row, why, inputs…, target, suggested}."""
+def to_label(dataset: Dataset, findings: Sequence[Finding], *, target: str | Collection[str]) -> list[dict[str, Any]]:
+    """Rows for a person to look at, each once, the most valuable first: {part, row, why, inputs…, target, suggested}.
+
+    target: a column, or several, which all stand in a row; what is suggested is for the one that `why` names.
+    """
     place = places(dataset)
-    labels = dataset.table.column(target)
+    labels = {name: dataset.table.column(name) for name in ([target] if isinstance(target, str) else target)}
     shown = without_bytes(dataset, np.arange(len(dataset)))
     inputs = [column.name for column in dataset.schema.inputs]
     told: dict[int, dict[str, Any]] = {}
@@ -149,14 +152,15 @@ def to_label(dataset: Dataset, findings: Sequence[Finding], *, target: str) -> l
             better = finding.details.get("suggested", [""] * len(finding.rows))
             for row, suggested in zip(finding.rows, better, strict=True):
                 part = int(dataset.part[row])
+                of_one = finding.details.get("target")
                 told.setdefault(
                     row,
                     {
                         "part": PARTS[part] if part >= 0 else "",
                         "row": int(place[row]),
-                        "why": why,
+                        "why": f"{of_one}: {why}" if of_one else why,
                         **{name: shown.column(name)[row].as_py() for name in inputs},
-                        target: labels[row].as_py(),
+                        **{name: column[row].as_py() for name, column in labels.items()},
                         "suggested": suggested,
                     },
                 )

@@ -42,19 +42,19 @@ EPOCH_NAME = re.compile(r"(^|[\W_])(time|timestamp|ts|date|created|updated|epoch
 
 
 def leakage(
-    dataset: Dataset, codes: np.ndarray, usable: np.ndarray, *, seed: int, group: str | None = None
+    dataset: Dataset, codes: np.ndarray, usable: np.ndarray, *, target: str, seed: int, group: str | None = None
 ) -> list[Finding]:
     """`audit.group-leak`, `audit.time-leak` and `audit.shift`, each at most once.
 
-    codes [n]: a number per row for its label, -1 without one. usable [n bool]: rows with a label and an input.
+    codes [n]: a number per row for its label, a value of the column `target`, -1 without one. usable [n bool]: rows with a label and an input.
     group: the column whose rows will be kept together, of which nothing need be proposed.
     """
     rows = np.flatnonzero(usable & np.isin(dataset.part, [-1, PARTS.index("train")]))
     if len(rows) < LEAST_ROWS:
         return []
-    classes = any(column.kind == "label" for column in dataset.schema.targets)
     train, test, judged = _sides(dataset, usable)
-    scene = _Scene(dataset, codes if classes else None, rows, train, test, judged, np.random.default_rng(seed))
+    classes = codes if dataset.schema.has_classes(target) else None
+    scene = _Scene(dataset, target, classes, rows, train, test, judged, np.random.default_rng(seed))
     found = _groups(scene, group) + _times(scene)
     if len(train) >= LEAST_ROWS and len(test) >= LEAST_ROWS:
         found += _shift(scene)
@@ -63,10 +63,11 @@ def leakage(
 
 @dataclass(frozen=True)
 class _Scene:
-    """What is looked at. codes: a number per row for its class [n], None where there are no classes. rows: to learn from, in any part
+    """What is looked at. codes: a number per row for its class in the column `target` [n], None where there are no classes. rows: to learn from, in any part
     or in none; train, test: the two sides of a split that was given, and the name of the one that judges."""
 
     dataset: Dataset
+    target: str
     codes: np.ndarray | None
     rows: np.ndarray
     train: np.ndarray
@@ -334,7 +335,7 @@ def _shift(scene: _Scene) -> list[Finding]:
         labels = _association(side, both)
         if labels["p"] < LEAST_P and labels["effect"] >= LEAST_EFFECT:
             code, before, after = _most_moved(side, both)
-            name = dataset.table.column(dataset.schema.targets[0].name)[
+            name = dataset.table.column(scene.target)[
                 int(np.concatenate([train, test])[np.flatnonzero(both == code)[0]])
             ].as_py()
             details["labels"] = labels

@@ -51,13 +51,13 @@ def read(
     source: str | Path | Mapping[str, Any],
     *,
     input: str | Sequence[str] | None = None,
-    target: str | None = None,
+    target: str | Mapping[str, str | None] | None = None,
     task: str | None = None,
     cache: Path | None = None,
 ) -> Dataset:
     """Reads rows and finds out what their columns are.
 
-    source: a file, a folder, a zip archive, a hub data set id, or {part: any of these} with parts of PARTS. cache: a
+    source: a file, a folder, a zip archive, a hub data set id, or {part: any of these} with parts of PARTS. target: as of `infer`. cache: a
     folder where the rows are kept as an Arrow file and memory-mapped, under a name made of what was read.
     A column of numbers of which most with a comma cannot mean thousands (1,5 and 0,250) has decimal commas: they become points, and 1,234
     is 1.234 there. Without such a column around it, 1,234 is a thousand and more.

@@ -6,7 +6,7 @@ Nothing is guessed: what could be meant in two ways is an error that names both 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -52,43 +52,50 @@ class _Facts:
 
 
 def infer(
-    table: pa.Table, *, input: str | Sequence[str] | None = None, target: str | None = None, task: str | None = None
+    table: pa.Table,
+    *,
+    input: str | Sequence[str] | None = None,
+    target: str | Mapping[str, str | None] | None = None,
+    task: str | None = None,
 ) -> tuple[Schema, str]:
-    """The schema of a table, and the task that its target is of. What is given is checked, the rest is inferred.
+    """The schema of a table, and the task of its target. What is given is checked, the rest is inferred.
 
-    Raises: InputError `schema.*`, `leaf.unknown` for the task.
+    target: a column, or {column: its task, None where it is to be inferred} of several, which are always named; then the task is that of the
+    first, and `Schema.tasks` has them all.
+    Raises: InputError `schema.*`, `leaf.unknown` for a task.
     """
     wanted = [input] if isinstance(input, str) else list(input or ())
-    _check_names(table, wanted, target)
+    asked = dict(target) if isinstance(target, Mapping) else {} if target is None else {target: task}
+    _check_names(table, wanted, list(asked))
     facts = {name: _facts(table, name) for name in table.column_names}
-    reasons: list[str] = []
-    chosen, why = _target(facts, wanted) if target is None else (target, "it was asked for")
-    reasons.append(f"Target is {chosen!r}: {why}.")
-    task_name, why = _task(facts[chosen], task)
-    reasons.append(f"Task is {task_name!r}: {why}.")
-    inputs, why = _inputs(facts, wanted, chosen)
+    why = "it was asked for"
+    if not asked:
+        chosen, why = _target(facts, wanted)
+        asked = {chosen: task}
+    reasons = [f"Target is {name!r}: {why}." for name in asked]
+    tasks = _tasks_of(facts, asked, reasons)
+    inputs, why = _inputs(facts, wanted, list(tasks))
     reasons.append(f"Input is {', '.join(map(repr, inputs))}: {why}.")
     columns = []
     for name, fact in facts.items():
-        role: Role = "target" if name == chosen else "input" if name in inputs else "other"
-        kind = "label" if role == "target" and task_name == "classify" else fact.kind
+        role: Role = "target" if name in tasks else "input" if name in inputs else "other"
+        kind = "label" if tasks.get(name) == "classify" else fact.kind
         kind = _as_input(fact, [facts[other] for other in inputs]) if role == "input" else kind
         columns.append(Column(name, kind, role))
         if role == "other":
             reasons.append(f"{name!r} is not used: {_why_unused(fact)}.")
-    return Schema(tuple(columns), tuple(reasons)), task_name
+    return Schema(tuple(columns), tuple(reasons), tasks), next(iter(tasks.values()))
 
 
-def _check_names(table: pa.Table, wanted: Sequence[str], target: str | None) -> None:
+def _check_names(table: pa.Table, wanted: Sequence[str], targets: Sequence[str]) -> None:
     """Every name that is not a column, at once."""
     known = table.column_names
     errors = [
         InputError("schema.unknown-column", column=name, near=_nearest(name, known), known=", ".join(map(repr, known)))
-        for name in (*wanted, *([target] if target is not None else []))
+        for name in (*wanted, *targets)
         if name not in known
     ]
-    if target is not None and target in wanted:
-        errors.append(InputError("schema.input-is-target", column=target))
+    errors += [InputError("schema.input-is-target", column=name) for name in targets if name in wanted]
     if errors:
         raise errors[0] if len(errors) == 1 else Problems(errors)
 
@@ -230,6 +237,26 @@ def _unsuited(fact: _Facts, tasks: Sequence[str]) -> InputError:
     )
 
 
+def _tasks_of(facts: dict[str, _Facts], asked: Mapping[str, str | None], reasons: list[str]) -> dict[str, str]:
+    """The task of each target; why is added to the reasons.
+
+    Raises: InputError `schema.task-unsuited`, `schema.ambiguous-task` (all of them at once).
+    """
+    found: dict[str, str] = {}
+    errors: list[InputError] = []
+    for name, task in asked.items():
+        try:
+            found[name], why = _task(facts[name], task)
+        except InputError as error:
+            errors.append(error)
+            continue
+        told = f"Task of {name!r}" if len(asked) > 1 else "Task"
+        reasons.append(f"{told} is {found[name]!r}: {why}.")
+    if errors:
+        raise errors[0] if len(errors) == 1 else Problems(errors)
+    return found
+
+
 def _task(fact: _Facts, task: str | None) -> tuple[str, str]:
     """Raises: InputError `schema.task-unsuited`, `schema.ambiguous-task`."""
     if task is not None:
@@ -248,7 +275,7 @@ def _task(fact: _Facts, task: str | None) -> tuple[str, str]:
     return ours[0], f"{fact.name!r} has {fact.distinct:,} values in {fact.present:,} rows, such as {few}"
 
 
-def _inputs(facts: dict[str, _Facts], wanted: Sequence[str], target: str) -> tuple[list[str], str]:
+def _inputs(facts: dict[str, _Facts], wanted: Sequence[str], targets: Collection[str]) -> tuple[list[str], str]:
     """Raises: InputError `schema.no-input`, `schema.input-kind` (all of them at once)."""
     modalities = leaves.names("modality")
     if wanted:
@@ -262,7 +289,7 @@ def _inputs(facts: dict[str, _Facts], wanted: Sequence[str], target: str) -> tup
         if errors:
             raise errors[0] if len(errors) == 1 else Problems(errors)
         return list(wanted), "it was asked for" if len(wanted) == 1 else "they were asked for"
-    found = [fact.name for fact in facts.values() if speaks_for_itself(fact.kind) and fact.name != target]
+    found = [fact.name for fact in facts.values() if speaks_for_itself(fact.kind) and fact.name not in targets]
     if found:
         kinds = " and ".join(dict.fromkeys(facts[name].kind for name in found))
         return found, (
@@ -271,10 +298,11 @@ def _inputs(facts: dict[str, _Facts], wanted: Sequence[str], target: str) -> tup
     words = [
         fact.name
         for fact in facts.values()
-        if fact.name != target and not fact.numeric and fact.kind in ("identifier", "category")
+        if fact.name not in targets and not fact.numeric and fact.kind in ("identifier", "category")
     ]
-    rest = [fact for fact in facts.values() if fact.name != target]
-    if len(words) == 1 and len(rest) == 1 and facts[words[0]].distinct > facts[target].distinct:
+    rest = [fact for fact in facts.values() if fact.name not in targets]
+    most = max(facts[name].distinct for name in targets)
+    if len(words) == 1 and len(rest) == 1 and facts[words[0]].distinct > most:
         return words, "it is the only other column, and holds words"
     cells_of = [fact.name for fact in rest if fact.kind in ("number", "category", "date") and fact.distinct > 1]
     if cells_of:
@@ -282,7 +310,8 @@ def _inputs(facts: dict[str, _Facts], wanted: Sequence[str], target: str) -> tup
         counted = ", ".join(f"{count} {kind if count == 1 else _MANY.get(kind, kind)}" for kind, count in held.items())
         return cells_of, f"nothing else is a text, a picture or a sound, and these are the cells of a table ({counted})"
     described = ", ".join(f"{fact.name!r} ({_plural(fact)})" for fact in rest) or "no other column"
-    raise InputError("schema.no-input", target=target, found=described, known=", ".join(modalities))
+    aims = ", ".join(map(repr, targets))
+    raise InputError("schema.no-input", target=aims, found=described, known=", ".join(modalities))
 
 
 def _values(count: int) -> str:

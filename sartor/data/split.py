@@ -18,6 +18,7 @@ from sartor.bounds import level_of_look
 from sartor.data import cells, near
 from sartor.data.dataset import Dataset, Finding, Rows, Splits, as_text, rows_at_once
 from sartor.data.schema import speaks_for_itself
+from sartor.data.target import Target, examples, leading, tasks_of
 from sartor.errors import InputError
 
 LEAST_ROWS = 10
@@ -34,8 +35,8 @@ MOST_ALIKE, LEAST_ALIKE = 0.01, 10
 def split(
     dataset: Dataset,
     *,
-    target: str,
-    task: str,
+    target: Target,
+    task: str = "classify",
     keep: np.ndarray | None = None,
     findings: Sequence[Finding] = (),
     limits: Sequence[float] = (),
@@ -46,13 +47,15 @@ def split(
 ) -> Splits:
     """Row numbers of each split; a function of the rows' fingerprint, the seed and these arguments.
 
-    keep: the rows to use, those of `usable_rows` when left out. limits: the proportions that will have to be proven on
+    target: a column of the task, or {column: its task} of several; those made here are stratified by the first with classes. keep: the rows to use, those of `usable_rows` when left out. limits: the proportions that will have to be proven on
     the test rows, such as 0.9 for `accuracy >= 0.9`; a test split made here is sized for them. group: a column whose
     rows belong together. confidence: at which they will have to be proven, at a first look. calibrate: whether
     calibration rows are needed; where few rows are left, validation rows serve for both.
     Raises: InputError `split.no-train`, `split.too-few`, `split.one-class`.
     """
-    keep = usable_rows(dataset, target=target, task=task) if keep is None else np.asarray(keep, dtype=np.int64)
+    targets = tasks_of(target, task)
+    strata = leading(targets, dataset.schema)
+    keep = usable_rows(dataset, target=targets) if keep is None else np.asarray(keep, dtype=np.int64)
     labelled = [name for name in dataset.given_parts if name != "unlabelled"]
     given = {name: np.intersect1d(keep, dataset.rows_of(name)) for name in labelled}
     pool = np.intersect1d(keep, np.flatnonzero(dataset.part == -1))
@@ -68,7 +71,7 @@ def split(
     most = max(LEAST_ALIKE, MOST_ALIKE * len(keep))
     templates = sum(len(rows) for rows in alike if len(rows) > most)
     units = _units(dataset, keys, group, [rows for rows in alike if len(rows) <= most])
-    codes = _codes(dataset, target, task)
+    codes = _codes(dataset, strata, targets[strata])
     rng = _rng(dataset.fingerprint, seed)
     empty = np.empty(0, dtype=np.int64)
     rules = [_given_rule(given)] if given else []
@@ -83,26 +86,26 @@ def split(
     else:
         share, why = _test_share(limits, len(pool), level_of_look(confidence, 1))
         test, train = _draw(pool, round(share * len(pool)), units, codes, _touched(units, given, "valid", "calib"), rng)
-        rules.append(f"test: {len(test):,} of {len(pool):,} rows, {why}; stratified by {target!r}, {together}")
+        rules.append(f"test: {len(test):,} of {len(pool):,} rows, {why}; stratified by {strata!r}, {together}")
     if "valid" in given:
         valid = given["valid"]
     else:
         rest = len(train)
         count = min(MOST_VALID, max(round(VALID_SHARE * rest), min(LEAST_VALID, round(0.3 * rest))))
         valid, train = _draw(train, count, units, codes, _touched(units, given, "test", "calib"), rng)
-        rules.append(f"valid: {len(valid):,} of the {rest:,} rows left; stratified by {target!r}, {together}")
+        rules.append(f"valid: {len(valid):,} of the {rest:,} rows left; stratified by {strata!r}, {together}")
     calib = given.get("calib", empty)
     if calibrate and "calib" not in given and len(train) >= LEAST_TO_CALIBRATE:
         rest = len(train)
         calib, train = _draw(train, len(valid), units, codes, _touched(units, given, "test", "valid"), rng)
-        rules.append(f"calib: {len(calib):,} of the {rest:,} rows left; stratified by {target!r}, {together}")
+        rules.append(f"calib: {len(calib):,} of the {rest:,} rows left; stratified by {strata!r}, {together}")
     if "test" not in given or "valid" not in given or len(calib):
         rules.append(f"drawn from the fingerprint {dataset.fingerprint[:12]} and seed {seed}")
 
     for name, rows in (("train", train), ("valid", valid), ("test", test)):
         if not len(rows):
             raise InputError("split.too-few", count=0, part=name, least=1)
-    _check_classes(dataset, train, target, task)
+    _check_classes(dataset, train, targets)
     seen = np.unique(keys[np.concatenate([train, valid, calib])])
     leaked = test[np.isin(keys[test], seen)]
     if len(leaked):
@@ -122,33 +125,37 @@ def split(
     return splits
 
 
-def for_needs(dataset: Dataset, needs: Any, *, target: str, task: str, findings: Sequence[Finding] = ()) -> Splits:
+def for_needs(
+    dataset: Dataset, needs: Any, *, target: Target, task: str = "classify", findings: Sequence[Finding] = ()
+) -> Splits:
     """The splits that these needs get, at every time: sized for the proportions that they must prove."""
-    metrics = leaves.load("task", task).METRICS
+    targets = tasks_of(target, task)
+    tasks = {name: leaves.load("task", of) for name, of in targets.items()}
+    of_one = next(iter(tasks.values()))
     limits = [
         need.limit
         for need in needs.needs
-        if need.kind == "quality" and need.op[0] == ">" and metrics[need.key.measure].proportion
+        if need.kind == "quality" and need.op[0] == ">"
+        if tasks.get(need.key.target, of_one).METRICS[need.key.measure].proportion
         if need.key.where is None and need.key.against is None
     ]
     return split(
         dataset,
-        target=target,
-        task=task,
+        target=targets,
         findings=findings,
         limits=limits,
         seed=needs.seed,
         group=needs.group,
         confidence=needs.confidence,
-        calibrate=hasattr(leaves.load("task", task), "settle")
+        calibrate=any(hasattr(leaf, "settle") for leaf in tasks.values())
         or any("coverage" in dict(need.key.setting) or need.key.measure in OF_PROBABILITIES for need in needs.needs),
     )
 
 
-def usable_rows(dataset: Dataset, *, target: str, task: str) -> np.ndarray:
-    """Rows outside the unlabelled part that have a target and inputs to answer by, see `answerable`; ascending."""
+def usable_rows(dataset: Dataset, *, target: Target, task: str = "classify") -> np.ndarray:
+    """Rows outside the unlabelled part that have every target and inputs to answer by, see `answerable`; ascending."""
     labelled = np.setdiff1d(np.arange(len(dataset)), dataset.rows_of("unlabelled"))
-    rows = leaves.load("task", task).examples(dataset, labelled, target).rows
+    rows = examples(dataset, labelled, tasks_of(target, task)).rows
     inputs = [{"name": column.name, "kind": column.kind} for column in dataset.schema.inputs]
     there = answerable(Rows(dataset.table, [column["name"] for column in inputs], rows), inputs)
     return np.unique(rows[there])
@@ -204,12 +211,14 @@ def row_keys(dataset: Dataset) -> np.ndarray:
     return keys
 
 
-def _check_classes(dataset: Dataset, train: np.ndarray, target: str, task: str) -> None:
+def _check_classes(dataset: Dataset, train: np.ndarray, targets: Mapping[str, str]) -> None:
     """Raises: InputError `split.one-class`."""
-    leaf = leaves.load("task", task)
-    classes = leaf.learn(leaf.examples(dataset, train, target).targets[target]).get("classes")
-    if classes is not None and len(classes) < 2 and getattr(leaf, "EXCLUSIVE", True):
-        raise InputError("split.one-class", count=len(train), name=", ".join(classes), target=target)
+    told = examples(dataset, train, targets).targets
+    for target, task in targets.items():
+        leaf = leaves.load("task", task)
+        classes = leaf.learn(told[target]).get("classes")
+        if classes is not None and len(classes) < 2 and getattr(leaf, "EXCLUSIVE", True):
+            raise InputError("split.one-class", count=len(train), name=", ".join(classes), target=target)
 
 
 def _units(dataset: Dataset, keys: np.ndarray, group: str | None, alike: Sequence[np.ndarray]) -> np.ndarray:
@@ -241,7 +250,7 @@ def _codes(dataset: Dataset, target: str, task: str) -> np.ndarray:
     leaf = leaves.load("task", task)
     if hasattr(leaf, "strata"):
         return np.asarray(leaf.strata(column.to_pylist()), dtype=np.int64)
-    if not any(one.kind == "label" for one in dataset.schema.targets):
+    if not dataset.schema.has_classes(target):
         numbers = np.array([cells.number(value) for value in column.to_pylist()], dtype=np.float64)
         known = numbers[np.isfinite(numbers)]
         if len(known) > 0.5 * len(numbers):

@@ -25,6 +25,7 @@ class Modality(Protocol):
     `part_text(value, begin, end)`, what one of its `parts` is called where it is not text;
     `picture(value) -> data URL` of a small picture that stands for it in the report;
     `smaller(value) -> bytes`, of a picture or recording that is too large for a bundle to keep, with MAX_BYTES, the most that is read of one;
+    `varied(value, rng, rate=) -> value` with slips that leave its meaning, of which training may make use;
     `mend(value) -> (value, what was done)`, which takes out of a value what is surely wrong in it.
     A kind that is TABULAR is one of the cells of a table: it may be empty, and is an input only where nothing else is or it is asked for.
     """

@@ -514,6 +514,32 @@ def leave_out(value: str, begin: int, end: int) -> str:
     return value[:begin] + value[end:]
 
 
+def varied(value: str, rng: np.random.Generator, *, rate: float) -> str:
+    """The text with slips: of about `rate` of its words each is left out, swapped with the next, or has a letter left out, doubled or swapped.
+
+    Words as in Wei and Zou (2019, section 2), letters as in Belinkov and Bisk (2018, section 3). Where words are not parted by spaces, each
+    character is one. At least one word stays.
+    """
+    spaced = not _dense(value)
+    words = value.split() if spaced else list(value)
+    chosen = np.flatnonzero(rng.random(len(words)) < rate)
+    kinds = rng.integers(5 if spaced else 2, size=len(chosen))
+    for place, kind in zip(chosen.tolist(), kinds.tolist(), strict=True):
+        word = words[place]
+        at = int(rng.integers(max(1, len(word) - 1)))
+        if kind == 0:
+            words[place] = "" if sum(map(bool, words)) > 1 else word
+        elif kind == 1 and place + 1 < len(words):
+            words[place], words[place + 1] = words[place + 1], word
+        elif kind == 2:
+            words[place] = word[:at] + word[at + 1 :] if len(word) > 1 else word
+        elif kind == 3:
+            words[place] = word[: at + 1] + word[at:]
+        elif kind == 4:
+            words[place] = word[:at] + word[at : at + 2][::-1] + word[at + 2 :]
+    return (" " if spaced else "").join(filter(None, words))
+
+
 def show(value: Any) -> str:
     """The text, escaped, its first 600 characters."""
     text = str(value)

@@ -1,7 +1,7 @@
 """Steps: one move in a plan. A file here is a leaf with a function `run(bundle, ctx, *, …) -> bundle`.
 
 `TAKES` and `GIVES` are forms: "" (nothing yet), "weights" (a model to train), "graphs" (runnable files). A plan whose
-forms do not chain is refused before any compute.
+forms do not chain is refused before any compute. A step whose `run` passes what else it is given on to another names that one as `ALSO`.
 """
 
 from __future__ import annotations

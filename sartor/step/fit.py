@@ -12,10 +12,12 @@ import numpy as np
 
 from sartor import leaves
 from sartor.data.batch import batches
+from sartor.data.examples import with_more
 from sartor.task import known
 
 TAKES = ("weights",)
 GIVES = "weights"
+FEW, FOLDS = 50, 5  # validation rows, below which training rows are asked too, in so many parts
 STRENGTHS = (0.003, 0.01, 0.03, 0.1, 0.3)  # for features of unit variance; validation chooses
 
 
@@ -36,36 +38,46 @@ def run(bundle: Any, ctx: Any, *, bf16: bool) -> dict[str, Any]:
     from sartor import model as models
 
     meta = bundle.meta
-    if len(meta["heads"]) != 1:
-        raise NotImplementedError("fit solves for one target")
-    head = meta["heads"][0]
-    task, spec, target = leaves.load("task", head["task"]), head["spec"], head["target"]
-    train = ctx.examples("train")
-    valid = judging(train, ctx.examples("valid"), head)
-    choose = Chooser(task, spec, valid.inputs, valid.targets[target], seed=ctx.seed, progress=ctx.progress)
-    targets = task.encode(train.targets[target], spec)
+    train, ahead = with_more(ctx.examples("train"), bundle.path), ctx.examples("valid")
     backbone = leaves.load("backbone", meta["backbone"]["leaf"])
+    if backbone.TRAINS == "fit" and len(meta["heads"]) > 1:
+        body, heads, record = backbone.fit_heads(bundle.path, meta["backbone"], meta["heads"])
+        models.save(models.Model(body, heads), ctx.folder)
+        return {"backbone": record}
     if backbone.TRAINS == "fit":
+        [head] = meta["heads"]
+        task, spec = leaves.load("task", head["task"]), head["spec"]
+        valid = judging(train, ahead, head)
+        choose = Chooser(task, spec, valid.inputs, valid.targets[head["target"]], seed=ctx.seed, progress=ctx.progress)
+        targets = task.encode(train.targets[head["target"]], spec)
         body, record, chosen = backbone.fit(
             bundle.path, meta["backbone"], train.inputs, targets, task=task, spec=spec, choose=choose, seed=ctx.seed
         )
-        model = models.Model(body, {head["output"]: torch.nn.Identity()})
-        models.save(model, ctx.folder)
-    else:
-        model, record = models.load(bundle.path).eval(), meta["backbone"]
-        processor = backbone.processor(bundle.path, record)
-        features, centre, spread = standardised(embed(model, processor, train.inputs, ctx, bf16=bf16))
+        models.save(models.Model(body, {head["output"]: torch.nn.Identity()}), ctx.folder)
+        ctx.note(chosen=chosen)
+        return {"backbone": record}
+    model = models.load(bundle.path).eval()
+    processor = backbone.processor(bundle.path, meta["backbone"])
+    features, centre, spread = standardised(embed(model, processor, train.inputs, ctx, bf16=bf16))
 
-        def of_valid(inputs: Any) -> np.ndarray:
-            return (embed(model, processor, inputs, ctx, bf16=bf16) - centre) / spread
+    @cache_by_identity
+    def of_valid(inputs: Any) -> np.ndarray:
+        return (embed(model, processor, inputs, ctx, bf16=bf16) - centre) / spread
 
-        weight, bias, chosen = choose(features, targets, STRENGTHS, of_valid)
+    told = {}
+    for head in meta["heads"]:
+        task, spec = leaves.load("task", head["task"]), head["spec"]
+        valid = judging(train, ahead, head)
+        truth, seen = valid.targets[head["target"]], valid is not ahead
+        choose = Chooser(task, spec, valid.inputs, truth, seed=ctx.seed, progress=ctx.progress, seen=seen)
+        weight, bias, told[head["target"]] = choose(
+            features, task.encode(train.targets[head["target"]], spec), STRENGTHS, of_valid
+        )
         weight, bias = folded(weight, bias, centre, spread)
         layer = model.heads[head["output"]]
         layer.weight.data, layer.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)
-        models.save(model, ctx.folder, only="heads.")
-    ctx.note(chosen=chosen)
-    return {"backbone": record}
+    ctx.note(chosen=told if len(told) > 1 else next(iter(told.values())))
+    return {"backbone": models.save(model, ctx.folder, meta["backbone"])}
 
 
 def judging(train: Any, valid: Any, head: dict[str, Any]) -> Any:
@@ -83,15 +95,24 @@ def judging(train: Any, valid: Any, head: dict[str, Any]) -> Any:
 class Chooser:
     """Chooses by validation rows: among strengths of a linear solver, or for a body that fits itself among whatever it tries.
 
-    inputs: of the validation rows. targets [n, …]: theirs, encoded, see `sartor.task.known`. progress: see `Context`.
+    inputs: of the validation rows. targets [n, …]: theirs, encoded, see `sartor.task.known`. progress: see `Context`. seen: whether the rows
+    are of those that training sees.
     """
 
     def __init__(
-        self, task: Any, spec: dict[str, Any], inputs: Any, truth: Any, *, seed: int, progress: Callable[..., None]
+        self,
+        task: Any,
+        spec: dict[str, Any],
+        inputs: Any,
+        truth: Any,
+        *,
+        seed: int,
+        progress: Callable[..., None],
+        seen: bool = False,
     ) -> None:
         self.task, self.spec, self.inputs, self.truth = task, spec, inputs, truth
         self.targets = task.encode(truth, spec)
-        self.seed, self.progress = seed, progress
+        self.seed, self.progress, self.seen = seed, progress, seen
 
     def judge(self, outputs: np.ndarray) -> tuple[float, float, float]:
         """Of outputs [n, …] for the validation rows: (primary metric, higher is better; log loss; the scale that has this loss)."""
@@ -106,10 +127,14 @@ class Chooser:
         features: of the training rows [n, width]. of_valid: from inputs to theirs.
         """
         judged = of_valid(self.inputs)
+        folds = self._folds(features, targets) if isinstance(features, np.ndarray) and len(judged) < FEW else []
         best: tuple[tuple[float, float], Any] | None = None
         for number, strength in enumerate(strengths, start=1):
             weight, bias = self.task.fit_linear(features, targets, self.spec, strength=strength, seed=self.seed)
-            score, log_loss, scale = self.judge(np.asarray(judged @ weight.T) + bias)
+            outputs = np.asarray(judged @ weight.T) + bias
+            score, log_loss, scale = self.judge(outputs)
+            if folds:
+                score, log_loss, scale = self._judge_with(folds, features, targets, outputs, strength)
             if best is None or (score, -log_loss) > best[0]:
                 found = (weight * scale, bias * scale, {"strength": strength, "scale": scale})
                 best = ((score, -log_loss), found)
@@ -117,21 +142,69 @@ class Chooser:
         assert best is not None
         return best[1]  # type: ignore[no-any-return]
 
+    def _folds(self, features: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
+        """Positions of the training rows in FOLDS parts that have the classes alike; none where some class has too few rows for that."""
+        if "classes" not in self.spec or not getattr(self.task, "EXCLUSIVE", True):
+            return []
+        rng = np.random.default_rng(self.seed)
+        order = rng.permutation(len(targets))
+        order = order[np.argsort(targets[order], kind="stable")]
+        _, counts = np.unique(targets, return_counts=True)
+        return [order[part::FOLDS] for part in range(FOLDS)] if counts.min() >= 2 and len(features) >= 2 * FOLDS else []
+
+    def _judge_with(
+        self,
+        folds: Sequence[np.ndarray],
+        features: np.ndarray,
+        targets: np.ndarray,
+        outputs: np.ndarray,
+        strength: float,
+    ) -> tuple[float, float, float]:
+        """As `judge`, of the few validation rows and of the training rows, each by a solution that has not seen it."""
+        out = np.zeros((len(features), outputs.shape[1]), dtype=np.float32)
+        for part in folds:
+            rest = np.setdiff1d(np.arange(len(features)), part)
+            weight, bias = self.task.fit_linear(
+                features[rest], targets[rest], self.spec, strength=strength, seed=self.seed
+            )
+            out[part] = features[part] @ weight.T + bias
+        truth, every = [self.spec["classes"][code] for code in targets], out
+        if not self.seen:
+            truth, every = [*self.truth, *truth], np.concatenate([outputs, out])
+        scale, log_loss = _scale(self.task, self.spec, every, truth)
+        return _score(self.task, self.spec, every, truth, self.task.PRIMARY), log_loss, scale
+
+
+def cache_by_identity(work: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The same function, which remembers what it made of the last thing that it was given."""
+    last: list[Any] = []
+
+    def remembered(given: Any) -> Any:
+        if not last or last[0] is not given:
+            last[:] = [given, work(given)]
+        return last[1]
+
+    return remembered
+
 
 def embed(model: Any, processor: Any, inputs: Any, ctx: Any, *, bf16: bool) -> np.ndarray:
     """The body's features of every input [n, width] float32, in batches of like length and of the size that the processor likes best."""
     import torch
 
+    from sartor.device import autocast, device, tensors
+
     ids = processor.encode(inputs)
     lengths = processor.costs(ids)
     features = np.zeros((len(ids), model.body.width), dtype=np.float32)
     done = 0
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+    body = model.body.to(device())
+    with torch.inference_mode(), autocast(bf16):
         for places in batches(lengths, seed=0, epoch=0, batch_rows=max(1, len(ids)), batch_units=processor.batch_units):
             batch = processor.padded([ids[i] for i in places])
-            features[places] = model.body(**{k: torch.from_numpy(v) for k, v in batch.items()}).float().numpy()
+            features[places] = body(**tensors(batch)).float().cpu().numpy()
             done += len(places)
             ctx.progress("embed", done=done, total=len(ids), unit="rows")
+    body.cpu()
     return features
 
 

@@ -14,6 +14,7 @@ from sartor.task import known
 
 TAKES = ("",)
 GIVES = "weights"
+ONE_TARGET = True
 BATCH = 64  # rows
 
 

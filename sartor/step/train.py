@@ -4,11 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from sartor import leaves
-from sartor.data.batch import batches
-from sartor.step.fit import judging
 
 TAKES = ("weights",)
 GIVES = "weights"
@@ -49,6 +45,10 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
         "embeddings": False,
         "augment": True,
         "bf16": has_bf16(),
+        "layer_decay": 1.0,
+        "average": False,
+        "noise": 0.0,
+        "mix": 0.0,
         **given,
     }
 
@@ -71,114 +71,43 @@ def run(
     embeddings: bool,
     augment: bool,
     bf16: bool,
+    layer_decay: float,
+    average: bool,
+    noise: float,
+    mix: float,
 ) -> dict[str, Any]:
     """The bundle with tuned weights; keeps the epoch that validation likes best. Returns what changes in `bundle.json`.
 
     balance: weighs classes by the inverse root of their frequency, where the data is imbalanced; numbers have none. embeddings: tunes the
     tables of a pre-trained body too; they are half of MiniLM's weights, and held fast 32 rows took a fifth less time. augment: changes inputs at
-    random in ways that leave the answer as it is, where the body knows such.
+    random in ways that leave the answer as it is, where the body knows such. layer_decay: of the rate from each block to the one below. average: the
+    mean of the weights that the later half of the epochs ended with is a choice too. noise: share of words with slips, drawn anew for every batch. mix: of the
+    Beta distribution by which the states of two rows and their losses are mixed.
     """
-    import torch
+    from sartor import tuning
 
-    from sartor import loop
-    from sartor import model as models
-
-    meta = bundle.meta
-    model = models.load(bundle.path)
-    backbone = leaves.load("backbone", meta["backbone"]["leaf"])
-    if not embeddings and hasattr(backbone, "base_weights"):  # tables that nobody trained have to be learned
-        ctx.note(held=hold_embeddings(model.body))
-    processor = backbone.processor(bundle.path, meta["backbone"])
-    train = ctx.examples("train")
-    valid = judging(train, ctx.examples("valid"), meta["heads"][0])
-    ids, valid_ids = processor.encode(train.inputs), processor.encode(valid.inputs)
-    heads = [(head, leaves.load("task", head["task"])) for head in meta["heads"]]
-    targets = {h["output"]: torch.from_numpy(t.encode(train.targets[h["target"]], h["spec"])) for h, t in heads}
-    if augment and hasattr(backbone, "survived"):
-        first = next(iter(targets.values())).numpy()
-        processor.changes = backbone.survived(ids, first)
-        ctx.note(changes=processor.changes)
-    weights = {h["output"]: _class_weights(h["spec"]) if balance and "counts" in h["spec"] else None for h, _ in heads}
-
-    def outputs_of(batch: dict[str, np.ndarray]) -> dict[str, Any]:
-        return model(**{name: torch.from_numpy(array) for name, array in batch.items()})  # type: ignore[no-any-return]
-
-    def objective(positions: np.ndarray) -> Any:
-        rows = [ids[i] for i in positions]
-        if augment and hasattr(processor, "augmented"):
-            # The loop seeds torch for every step, so a step that is done again is done alike.
-            drawn = np.random.default_rng(int(torch.randint(1 << 62, (1,))))
-            outputs = outputs_of(processor.augmented(rows, drawn))
-        else:
-            outputs = outputs_of(processor.padded(rows))
-        index = torch.from_numpy(positions)
-        losses = [
-            task.loss(
-                outputs[head["output"]],
-                targets[head["output"]][index],
-                head["spec"],
-                smoothing=label_smoothing,
-                class_weights=weights[head["output"]],
-            ).mean()
-            for head, task in heads
-        ]
-        return sum(losses)
-
-    def validate() -> dict[str, float]:
-        found: dict[str, list[Any]] = {head["output"]: [None] * len(valid_ids) for head, _ in heads}
-        lengths = processor.costs(valid_ids)
-        for places in batches(lengths, seed=0, epoch=0, batch_rows=len(valid_ids), batch_units=processor.batch_units):
-            with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-                outputs = outputs_of(processor.padded([valid_ids[i] for i in places]))
-            for name, output in outputs.items():
-                for place, row in zip(places, output.float().numpy(), strict=True):
-                    found[name][place] = row
-        scores = []
-        for head, task in heads:
-            answers = task.decode(np.stack(found[head["output"]]), head["spec"])
-            metric = task.METRICS[task.PRIMARY]
-            stats = metric.stats(answers, valid.targets[head["target"]], head["spec"], None)
-            score = float(metric.finish(stats.sum(0)))
-            scores.append(score if metric.better == "higher" else -score)
-        return {"valid": float(np.mean(scores))}
-
-    outcome = loop.train(
-        model,
-        objective,
-        processor.costs(ids),
-        schedule=loop.Schedule(
-            epochs=epochs,
-            batch_rows=batch_rows,
-            batch_units=batch_units,
-            learning_rate=learning_rate,
-            head_learning_rate=head_learning_rate,
-            weight_decay=weight_decay,
-            warmup_share=warmup_share,
-            clip_norm=clip_norm,
-            patience=patience,
-            bf16=bf16,
-        ),
-        pieces=ctx.pieces,
-        stop=ctx.stop,
-        validate=validate,
-        checkpoints=ctx.checkpoints,
-        seed=ctx.seed,
-        events=ctx.events,
-        stage=f"train {meta['backbone']['ref']}",
+    settings = tuning.Settings(
+        epochs=epochs,
+        batch_rows=batch_rows,
+        batch_units=batch_units,
+        learning_rate=learning_rate,
+        head_learning_rate=head_learning_rate,
+        weight_decay=weight_decay,
+        warmup_share=warmup_share,
+        clip_norm=clip_norm,
+        patience=patience,
+        label_smoothing=label_smoothing,
+        balance=balance,
+        embeddings=embeddings,
+        augment=augment,
+        bf16=bf16,
+        layer_decay=layer_decay,
+        average=average,
+        noise=noise,
+        mix=mix,
     )
-    ctx.note(curve=outcome.curve, best_epoch=outcome.best_epoch)
-    models.save(model, ctx.folder)
-    return {"backbone": {**meta["backbone"], "owns_weights": True}}
-
-
-def hold_embeddings(body: Any) -> int:
-    """Takes the embedding tables out of training; returns how many numbers that holds fast."""
-    from torch import nn
-
-    tables = [module.weight for module in body.modules() if isinstance(module, nn.Embedding)]
-    for table in tables:
-        table.requires_grad_(False)
-    return sum(table.numel() for table in tables)
+    model, _ = tuning.tune(bundle, ctx, settings)
+    return tuning.save(model, bundle, ctx)
 
 
 def _unevenness(ctx: Any) -> float:
@@ -195,11 +124,3 @@ def _unevenness(ctx: Any) -> float:
 
 def _exclusive(task: str) -> bool:
     return bool(getattr(leaves.load("task", task), "EXCLUSIVE", True))
-
-
-def _class_weights(spec: dict[str, Any]) -> Any:
-    import torch
-
-    counts = np.maximum(1, np.asarray(spec["counts"], dtype=np.float64))
-    weights = 1 / np.sqrt(counts)
-    return torch.tensor(weights / np.average(weights, weights=counts), dtype=torch.float32)

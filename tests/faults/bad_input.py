@@ -158,6 +158,13 @@ def csv_text(count: int = 60, *, header: str = "text,label\n", delimiter: str = 
     return header + "".join(f"{text}{delimiter}{label}\n" for text, label in rows(count))
 
 
+# A class and a number to be told of texts, and of the cells of a table.
+TWO = "text,label,price\n" + "".join(f"{text},{label},{i * 7 % 41 / 4}\n" for i, (text, label) in enumerate(rows()))
+CELLS = "age,label,price\n" + "".join(
+    f"{i * 13 % 37},{'late' if i % 2 else 'other'},{i * 7 % 41 / 4}\n" for i in range(60)
+)
+
+
 def good(folder: Path, name: str = "good.csv") -> str:
     (folder / name).write_text(csv_text(), encoding="utf-8")
     return str(folder / name)
@@ -289,6 +296,20 @@ def of_needs(text: str | bytes, **files: str) -> Callable[[Path], list[str]]:
 def of_build(*more: str) -> Callable[[Path], list[str]]:
     """Good data, built with these options."""
     return lambda folder: ["build", good(folder), "--target", "label", "--out", str(folder / OUT), *more]
+
+
+def of_several(*more: str, plan: str | None = None) -> Callable[[Path], list[str]]:
+    """Texts with a class and a number as targets, built with these options and by this plan.json."""
+
+    def make(folder: Path) -> list[str]:
+        (folder / "two.csv").write_text(TWO, encoding="utf-8")
+        targets = ["--target", "label:classify", "--target", "price:regress"]
+        if plan is not None:
+            (folder / "plan.json").write_text(plan, encoding="utf-8")
+            targets += ["--plan", str(folder / "plan.json")]
+        return ["build", str(folder / "two.csv"), *targets, "--out", str(folder / OUT), *more]
+
+    return make
 
 
 def of_plan(text: str) -> Callable[[Path], list[str]]:
@@ -590,7 +611,12 @@ KINDS: dict[str, list[Kind]] = {
         Kind("a number as needs", of_needs("data: good.csv\nneeds: 5\n"), ("needs takes a list", "found 5")),
         Kind("an empty list of inputs", of_needs("data: good.csv\ninput: []\n"), ("input takes a column or a list of columns",)),
         Kind("a list as the target", of_needs("data: good.csv\ntarget: [label]\n"), ("target takes text", "['label']")),
-        Kind("several targets", of_needs("data: good.csv\ntarget: {label: classify}\n"), ("several targets", "cannot measure yet")),
+        Kind("a number as the task of a target", of_needs("data: good.csv\ntarget: {label: 5}\n"), ("target takes text, or {COLUMN: TASK", "{'label': 5}")),
+        Kind("a task that there is not, of one of several targets", of_needs("data: good.csv\ntarget: {label: classfy, text: regress}\n"), ("no task called 'classfy'", "Did you mean 'classify'?")),
+        Kind("one task beside several targets", of_needs("data: good.csv\ntarget: {label: classify, text: classify}\ntask: classify\n"), ("beside targets that may each have their own", "{label: classify}")),
+        Kind("a target called error beside another", of_needs("data: good.csv\ntarget: {label: classify, error: classify}\n"), ("cannot be called 'error'", "Rename the column")),
+        Kind("several targets that are not there or cannot be one", of_needs("data: two.csv\ntarget: {lable: classify, text: regress}\ninput: text\n", two=TWO), ("no column 'lable'", "Did you mean 'label'?", "'text' cannot be input and target")),
+        Kind("several targets of a table alone", of_needs("data: cells.csv\ntarget: {label: classify, price: regress}\n", cells=CELLS), ("No backbone that is at hand", "'label', 'price'", "a model for each target")),
         Kind("a task that there is not", of_needs("data: good.csv\ntask: classfy\n"), ("no task called 'classfy'", "Did you mean 'classify'?")),
         Kind("everything wrong at once", of_needs("data: good.csv\nneeds: [acuracy >= 0.9]\nbudget: soon\nseed: -1\nhardware: gpu\n"), ("acuracy", "'soon'", "found -1", "cpu:N")),
     ],
@@ -608,6 +634,9 @@ KINDS: dict[str, list[Kind]] = {
         Kind("no unit", of_build("--need", "size <= 40"), ("one of B, kB", "^")),
         Kind("one measure limited twice", of_build("--need", "accuracy >= 0.9", "--need", "accuracy >= 0.8"), ("accuracy is limited twice", "'accuracy >= 0.9'", "'accuracy >= 0.8'", "Keep the one")),
         Kind("a class that is not there", of_build("--need", "recall for lat >= 0.9"), ("no class 'lat'", "Did you mean 'late'?")),
+        Kind("a need for a target that is not named", of_build("--need", "labl.accuracy >= 0.9"), ("no target 'labl'", "Did you mean 'label'?", "The targets are: 'label'")),
+        Kind("a need that does not say which of several targets", of_several("--need", "mae <= 3"), ("does not say which of the targets", "price.mae")),
+        Kind("a latency of one target", of_build("--need", "label.latency_p95 <= 10 ms"), ("of the whole model", "Write: latency_p95 <= 10 ms")),
         Kind("a measure of a class without one", of_build("--need", "recall >= 0.9"), ("is of one class", "for urgent")),
         Kind("a number of clients that is none", of_build("--need", "latency_p95 <= 10 ms at concurrency ²"), ("whole number of clients", "^")),
         Kind("a slice by a column that is not there", of_build("--need", "accuracy where lang == zh >= 0.9"), ("no column 'lang'", "The columns are")),
@@ -625,6 +654,7 @@ KINDS: dict[str, list[Kind]] = {
         Kind("a seed of letters", of_build("--seed", "x"), ("--seed", "valid integer")),
         Kind("a seed below 0", of_build("--seed", "-3"), ("seed takes a whole number from 0", "-3")),
         Kind("a seed that is too large", of_build("--seed", "99999999999"), ("seed takes a whole number from 0", "99999999999")),
+        Kind("a measure to prefer that does not say its target", of_several("--prefer", "mae"), ("'mae' cannot be preferred", "Did you mean 'price.mae'?")),
         Kind("a measure to prefer that there is not", of_build("--prefer", "sped"), ("'sped' cannot be preferred", "There is: ")),
         Kind("--set without a value", of_build("--set", "seed"), ("--set takes KEY=VALUE", "'seed'")),
         Kind("--set with broken YAML", of_build("--set", "needs=[accuracy >= 0.9"), ("--set needs", "line 1, column")),
@@ -650,10 +680,12 @@ KINDS: dict[str, list[Kind]] = {
         Kind("an argument of the wrong type", of_steps(("start", {"backbone": "ngram", "leaf": "ngram"}), ("fit", {"bf16": "yes"}), ("export", {})), ("'fit'", "takes bool as 'bf16'", "'yes'")),
         Kind("a start without a backbone", of_steps(("start", {"leaf": "ngram"}), ("fit", {}), ("export", {})), ("'start'", "backbone", "None")),
         Kind("a backbone leaf that there is not", of_plan(json.dumps(PLAN).replace('"leaf": "ngram"', '"leaf": "ngrams"')), ("no backbone called 'ngrams'", "Did you mean 'ngram'?")),
+        Kind("a plan for one target, of several", of_several(plan=json.dumps(PLAN)), ("the backbone 'ngram' makes models of one target", "'label', 'price'")),
         Kind("a runtime that there is not", of_plan(json.dumps(PLAN).replace('"onnx"', '"onx"')), ("no runtime called 'onx'", "Did you mean 'onnx'?")),
     ],
     "Backbones": [
         Kind("a backbone that is not there", of_build("--backbone", "nobody/nothing"), ("'nobody/nothing' cannot be used", "local folder")),
+        Kind("a backbone of one target for several", of_several("--backbone", "ngram"), ("'ngram' learns one target", "'label', 'price'", "trained by gradients")),
         Kind("a folder without a configuration", of_backbone(_bare_folder), ("no config.json", "local folder")),
         Kind("pickled weights alone", of_backbone(_pickled), ("no model.safetensors", "never loaded", "convert them")),
         Kind("a configuration that is no JSON", of_backbone(lambda folder: checkpoint(folder, config="{\n  'model_type': 'bert'}")), ("config.json", "line 2, column 3")),
@@ -706,6 +738,7 @@ KINDS: dict[str, list[Kind]] = {
         Kind("a row of a number", of_bundle(None, "predict", '{{"text": 5}}'), ("1 of 1 rows could not be answered", "a number"), exit=0),
         Kind("a row with a text of a million characters", of_bundle(None, "predict"), ("1 of 1 rows could not be answered", "1,000,000 characters"), exit=0, stdin="x" * 1_000_001),
         Kind("standard input that is not UTF-8", of_bundle(None, "predict"), ("standard input", "Save it as UTF-8"), stdin="caf\udce9\n"),
+        Kind("an answer to explain of a target that there is not", of_bundle(None, "explain", "hello there", "--target", "lable"), ("no 'lable'", "Did you mean 'label'?")),
         Kind("a row to explain without the column", of_bundle(None, "explain", '{{"txet": "hello"}}'), ("no column 'text'", "Did you mean 'txet'?")),
     ],
     "Serving": [
@@ -723,6 +756,7 @@ KINDS: dict[str, list[Kind]] = {
         Kind("an option without its value", lambda folder: ["build", "--target"], ("--target", "requires an argument")),
         Kind("an argument missing", lambda folder: ["predict"], ("Missing argument",)),
         Kind("an argument too many", lambda folder: ["doctor", "now"], ("unexpected extra argument", "now")),
+        Kind("rows to label for several targets", lambda folder: ["label", good(folder), "--unlabelled", good(folder), "--target", "label", "--target", "text"], ("chosen for one target", "'label', 'text'", "--target")),
         Kind("a build of nothing", lambda folder: ["build"], ("No data is named", "Give a file")),
     ],
 }  # fmt: skip

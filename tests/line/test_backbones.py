@@ -6,21 +6,13 @@ import json
 
 import numpy as np
 import pytest
-from conftest import stored
+from conftest import SMALL, checkpoint, stored
 
 from sartor import follow, predict
 from sartor.backbone import hub
 from sartor.errors import InputError
 from sartor.plan import Move, Plan
 
-SPECIAL = {
-    "pad_token": "[PAD]",
-    "unk_token": "[UNK]",
-    "cls_token": "[CLS]",
-    "sep_token": "[SEP]",
-    "mask_token": "[MASK]",
-}
-SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64}
 FAMILIES = {
     "bert": SMALL,
     "roberta": SMALL | {"pad_token_id": 0},
@@ -42,30 +34,6 @@ FAMILIES = {
 }
 
 
-def checkpoint(family, folder, texts):
-    """A small checkpoint of a family with random weights, as a hub would give it."""
-    from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
-    from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
-
-    torch = pytest.importorskip("torch")
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
-    tokenizer.normalizer = normalizers.Lowercase()
-    tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
-    special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
-    tokenizer.train_from_iterator(texts, trainers.WordPieceTrainer(vocab_size=300, special_tokens=special))
-    tokenizer.post_processor = processors.TemplateProcessing(
-        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
-    )
-    wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
-    wrapped.save_pretrained(folder)
-    torch.manual_seed(0)
-    config = AutoConfig.for_model(
-        family, vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=96, **FAMILIES[family]
-    )
-    AutoModel.from_config(config).save_pretrained(folder)
-    return folder
-
-
 @pytest.fixture(scope="module")
 def rows(opinions_csv, tmp_path_factory):
     folder = tmp_path_factory.mktemp("rows")
@@ -75,7 +43,7 @@ def rows(opinions_csv, tmp_path_factory):
 @pytest.mark.parametrize("family", list(FAMILIES))
 def test_a_checkpoint_of_every_family_is_tuned_exported_quantised_and_answers(family, rows, tmp_path, record_property):
     dataset, splits, settings = rows
-    source = checkpoint(family, tmp_path / family, dataset.table.column("text").to_pylist())
+    source = checkpoint(tmp_path / family, dataset.table.column("text").to_pylist(), family, FAMILIES[family])
     moves = [
         Move("start", {"backbone": str(source)}),
         Move("fit", {}),

@@ -13,7 +13,23 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from bench import faults, kill, quality, record, serve, training
+from bench import (
+    climb,
+    climb_automl,
+    climb_build,
+    climb_data,
+    climb_few,
+    climb_planner,
+    climb_process,
+    climb_told,
+    climb_unlabelled,
+    faults,
+    kill,
+    quality,
+    record,
+    serve,
+    training,
+)
 from bench.record import Book
 
 COLUMNS = {"case": lambda v: v["case"], "figure": lambda v: f"{v['figure']:.1f}"}
@@ -227,3 +243,185 @@ def test_every_row_of_the_faults_names_tests_that_there_are():
             assert file.is_file(), pattern
             plain = re.match(r"\w*", begin)[0]
             assert f"def {plain}" in file.read_text(encoding="utf-8"), pattern
+
+
+@pytest.mark.parametrize("part", climb.PARTS)
+def test_every_part_of_the_climb_has_a_book_of_files_that_are_there(part):
+    module = climb.PARTS[part]
+    book = module.book(short=True)
+    assert all(file.is_file() for file in (*book.sources, *book.parts))
+    assert book.name == f"climb-{part}"
+    assert module.table(replace(book, folder=Path("nowhere"))) == record.NOTHING
+
+
+def test_rows_of_steps_alone_outlive_what_only_plans_and_shows():
+    parts = climb_data.steps_alone()
+    assert {"loop.py", "step/train.py", "task/classify.py", "data/batch.py"} <= set(parts)
+    assert not {"line.py", "front.py", "page.py", "serve/app.py"} & set(parts)
+    assert all((record.ROOT / "sartor" / f"{name}.py").is_file() for name in climb_data.BESIDE)
+
+
+ECHO = """
+import json, sys
+print("a library's own word")
+for line in sys.stdin:
+    job = json.loads(line)
+    if "fails" in job:
+        print(job["fails"], file=sys.stderr)
+        raise SystemExit(3)
+    if "grows" in job:
+        held = bytearray(job["grows"])
+        held[:] = b"x" * len(held)
+        while True: pass
+    if "hangs" in job:
+        while True: pass
+    warm = job.get("warm", globals().get("warm"))
+    print(json.dumps({"warm": warm, "text": "x" * 200_000}), flush=True)
+"""
+
+
+@pytest.fixture
+def program():
+    with climb_process.Program([sys.executable, "-c", ECHO], warm={"warm": True}) as program:
+        yield program
+
+
+def test_a_program_is_warmed_once_and_answers_jobs_whatever_it_prints_beside(program):
+    for _ in range(2):
+        told = program.ask({})
+        assert told["warm"] is True
+        assert len(told["text"]) == 200_000
+
+
+def test_a_program_that_wants_too_much_is_ended_and_the_next_job_has_a_new_one(program):
+    with pytest.raises(climb_process.Ended, match="ended at 150 MB"):
+        program.ask({"grows": 300_000_000}, limit_mb=150)
+    with pytest.raises(climb_process.Ended, match="ended after 0 s"):
+        program.ask({"hangs": True}, limit_s=0.3)
+    assert program.ask({})["warm"] is True
+
+
+def test_a_program_that_fails_says_why(program):
+    with pytest.raises(climb_process.Ended, match="it ended with 3: no room"):
+        program.ask({"fails": "no room"})
+
+
+@pytest.fixture
+def texts(tmp_path):
+    """{part: CSV} of three classes."""
+    rows = {
+        part: [(f"{part} {number} of {number % 3}", f"c{number % 3}") for number in range(120)]
+        for part in ("train", "test")
+    }
+    return {part: climb_data.write(tmp_path / f"{part}.csv", ("text", "label"), each) for part, each in rows.items()}
+
+
+def test_a_draw_has_so_many_rows_of_every_class_and_no_others(texts):
+    ground = climb_data.read(texts)
+    first, again, other = ground.few(8, 0), ground.few(8, 0), ground.few(8, 1)
+    assert sorted(first.rows("train")["label"]) == sorted(["c0", "c1", "c2"] * 8)
+    assert all(text.startswith("train") for text in first.rows("train")["text"])
+    assert len(first.splits.valid) == 0
+    assert len(first.splits.test) == 120
+    assert (first.splits.train == again.splits.train).all()
+    assert (first.splits.train != other.splits.train).any()
+    assert len(ground.many(100).splits.train) == 100
+
+
+def test_what_has_no_label_is_the_rest_of_the_rows(texts, tmp_path):
+    parts = climb_unlabelled.labelled(texts, 0, tmp_path / "few")
+    kept, rest = (list(climb_data.rows_of(parts[part])) for part in ("train", "unlabelled"))
+    assert len(kept) == round(climb_unlabelled.SHARE * 120)
+    assert sorted([row[0] for row in kept] + [row[0] for row in rest]) == sorted(
+        row[0] for row in climb_data.rows_of(texts["train"])
+    )
+    assert all(len(row) == 1 for row in rest)
+
+
+def test_a_part_of_a_data_set_is_spread_over_it():
+    assert climb_data.spread(3, 5) == [0, 1, 2]
+    assert climb_data.spread(9, 3) == [0, 4, 8]
+
+
+def test_differences_have_intervals_of_pairs():
+    assert climb_told.interval([1.0, 1.0, 1.0]) == "+1.00 (+1.00 to +1.00)"
+    assert climb_told.interval([2.0]) == "+2.00 (one seed)"
+    assert climb_told.interval([0.0, 2.0]) == "+1.00 (-11.71 to +13.71)"
+    assert climb_told.paired("1110", "1000").startswith("+50.00 (")
+
+
+def test_few_labels_are_compared_draw_by_draw(book):
+    for draw, (ours, theirs) in enumerate([(0.80, 0.78), (0.82, 0.78)]):
+        facts = {"data": "sst2", "train_rows": 16, "rows": 320}
+        book.once("a", draw, lambda ours=ours: facts | {"system": climb_few.OURS, "accuracy": ours, "seconds": 2})  # noqa: B023
+        book.once("b", draw, lambda theirs=theirs: facts | {"system": "SetFit", "accuracy": theirs, "seconds": 8})  # noqa: B023
+    book.once(
+        "many",
+        0,
+        lambda: {"many": 10_000, "rows": 4_000, "system": "SetFit", "ended": "ended at 16,000 MB, after 20 s"},
+    )
+    text = climb_few.table(book)
+    assert "| sst2 | SetFit | 2 | 16 | 0.7800 | 8.0 | +3.00 (-9.71 to +15.71) | 4.0× |" in text
+    assert "| 10,000 | SetFit | ended at 16,000 MB, after 20 s |" in text
+
+
+def single(name, seconds, right, milliseconds, megabytes):
+    """Values of a candidate that was built alone, of 1,000 test rows."""
+    from sartor import bounds
+    from sartor.report import Key, Value
+
+    right = round(1000 * right)
+    rungs = [(level, bounds.proportion(right, 1000, level=level)) for level in (0.95, 0.975, 0.99)]
+    ladder = [[level, rung.low, rung.high] for level, rung in rungs]
+    accuracy = Value(Key("accuracy"), right / 1000, *ladder[0][1:], 1000, details={"ladder": ladder})
+    fast = Key("latency_p95", setting=(("concurrency", 1.0),))
+    facts = [
+        Value(fast, milliseconds, milliseconds, milliseconds, 1, "ms"),
+        Value(Key("size"), megabytes, megabytes, megabytes, 1, "MB"),
+    ]
+    steps = [{"step": "start", "arguments": {}}, {"step": name, "arguments": {}}]
+    return {
+        "candidate": name,
+        "steps": steps,
+        "ran": {name: 1.0},
+        "seconds": seconds,
+        "values": [value.as_dict() for value in (accuracy, *facts)],
+    }
+
+
+def test_the_exhaustive_search_knows_the_fastest_candidate_that_meets_a_contract():
+    singles = [single("small", 30, 0.80, 1, 3), single("slow", 400, 0.92, 4, 90), single("able", 200, 0.91, 4, 23)]
+    found = climb_planner.oracle(("accuracy >= 0.7",), singles)
+    assert (found.exit, found.name, found.seconds) == (0, "small", 30)
+    found = climb_planner.oracle(("accuracy >= 0.88", "size <= 100 MB"), singles)
+    assert (found.exit, found.name, found.seconds) == (0, "able", 200)
+    singles[2]["ran"]["start"] = 5.0  # which the others found in the cache
+    assert climb_planner.oracle(("accuracy >= 0.7",), singles).seconds == 35
+    assert climb_planner.oracle(("accuracy >= 0.92",), singles).exit == 4
+    assert climb_planner.oracle(("accuracy >= 0.99", "size <= 40 MB"), singles).exit == 3
+
+
+def test_what_cannot_be_installed_says_what_the_installer_said(tmp_path):
+    python = tmp_path / "venv" / "bin" / "python"
+    assert climb_automl.missing(python, "ludwig") == "it cannot be installed: there is no python for it"
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "pip.log").write_text("Collecting ludwig\nERROR: ResolutionImpossible\n")
+    assert climb_automl.missing(python, "ludwig") == "it cannot be installed: ERROR: ResolutionImpossible"
+    assert climb_automl.missing(Path(sys.executable), "json") == ""
+
+
+def test_values_of_a_report_are_those_of_all_unseen_rows():
+    def value(measure, measured, **key):
+        return {"key": {"measure": measure} | key, "measured": measured}
+
+    told = {
+        "values": [
+            value("accuracy", 0.9),
+            value("accuracy", 0.8, where=["leaked", "included"]),
+            value("mae", 2.0, target="price"),
+        ]
+    }
+    assert {name: one["measured"] for name, one in climb_build.values(told).items()} == {
+        "accuracy": 0.9,
+        "price.mae": 2.0,
+    }

@@ -118,9 +118,10 @@ def test_commands_in_the_documentation_parse(path):
         for word in words:
             if word.startswith("--"):
                 assert word in {*known, "--help"}, f"sartor {verb} {word}"
+        named = cli._targets([value for flag, value in pairwise(words) if flag == "--target"])
         for flag, value in pairwise(words):
             if flag == "--need" and value != "…" and value not in wrong:
-                needs.parse(value)
+                needs.make(data="x.csv", needs=[value], **named)
 
 
 @pytest.mark.parametrize("path", PAGES, ids=name_of)

@@ -81,10 +81,13 @@ def test_embedding_in_batches_of_like_length_equals_one_row_at_a_time(tmp_path):
     )
     table = torch.arange(8.0).unsqueeze(1).repeat(1, 2)
 
-    def body(ids):
-        return table[ids].sum(1)  # padding is 0 and adds nothing
+    class Body(torch.nn.Module):
+        width = 2
 
-    body.width = 2
+        def forward(self, ids):
+            return table[ids.cpu()].sum(1)  # padding is 0 and adds nothing
+
+    body = Body()
     ctx = SimpleNamespace(progress=lambda *args, **kwargs: None)
     model = SimpleNamespace(body=body)
     together = fit.embed(model, processor, rows, ctx, bf16=False)
@@ -163,8 +166,10 @@ def test_lengths_are_counted_before_anything_is_cut_off():
 
 def test_held_embeddings_stay_while_the_rest_of_the_body_trains():
     torch = pytest.importorskip("torch")
+    from sartor import tuning
+
     body = torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Linear(4, 2))
-    assert train.hold_embeddings(body) == 36
+    assert tuning.hold_embeddings(body) == 36
     before = [parameter.detach().clone() for parameter in body.parameters()]
     solver = torch.optim.AdamW([parameter for parameter in body.parameters() if parameter.requires_grad], lr=0.1)
     body(torch.tensor([1, 2, 3])).square().sum().backward()

@@ -8,11 +8,13 @@ from dataclasses import replace
 import pytest
 
 from sartor import bounds, needs
+from sartor.cost import with_sizes
 from sartor.errors import InputError
-from sartor.front import Candidate, Front, Profile, chance, with_epochs
+from sartor.front import Candidate, Front, Profile, chance
 from sartor.plan import Plan
 from sartor.report import Key, Report, Value
 
+SIZE = Key("size")
 ENGLISH = Profile(rows=6000, classes=4, characters=120.0, languages={"en": 1.0}, gflops=150.0)
 FAST = Key("latency_p95", setting=(("concurrency", 1.0),))
 
@@ -35,13 +37,92 @@ def front_of(*limits, profile=ENGLISH, **given):
     return Front(asked, profile, task="classify", test_rows=1000)
 
 
-def test_candidates_come_in_the_order_of_what_they_cost():
+def waiting(front, name):
+    """A candidate that waits, by its id."""
+    return next(one for one in front.waiting if one.id == name)
+
+
+def tried(front, name, successes, latency=4.0, *, megabytes=20.0, seconds=10.0, steps=None):
+    """A candidate of the front that was made, in the time that was forecast for its steps, and measured."""
+    candidate = waiting(front, name)
+    front.waiting.remove(candidate)
+    candidate.sizes = front.outlook(candidate, left_s=math.inf).sizes
+    candidate.plan = with_sizes(candidate.plan, candidate.sizes)
+    size = Value(SIZE, megabytes, megabytes, megabytes, 1, "MB")
+    candidate.report = Report(
+        [share(successes, 1000), Value(FAST, latency, latency * 0.97, latency * 1.04, 2000, "ms"), size]
+    )
+    cost = front.prospects.cost
+    steps = steps or {move.step: cost.of(move, candidate.plan) for move in candidate.plan.moves}
+    candidate.status, candidate.seconds, candidate.steps = "measured", seconds, steps
+    front.add(candidate)
+    return candidate
+
+
+def test_every_way_to_make_a_model_is_a_candidate_the_cheap_ones_first():
     front = front_of("accuracy >= 0.9", budget="30m")
     names = [candidate.id for candidate in front.possible()]
-    assert names[:2] == ["majority", "ngram"]
-    assert names[2:] == ["minilm-frozen-float32", "minilm-frozen-int8", "minilm-tuned-float32", "minilm-tuned-int8"]
-    forecasts = [front.decide(candidate, left_s=1800).forecast_s for candidate in front.possible()]
-    assert forecasts[0] <= forecasts[1] <= forecasts[2] <= forecasts[4]
+    assert names[:4] == ["majority", "ngram", "minilm-frozen-float32", "minilm-frozen-int8"]
+    assert names.index("minilm-frozen-int8") < names.index("minilm-tuned-float32")
+    assert names.index("minilm-tuned-float32") < names.index("minilm-tuned-int8")
+    forecasts = {candidate.id: front.outlook(candidate, left_s=1800).seconds for candidate in front.possible()}
+    assert forecasts["majority"] <= forecasts["ngram"] <= forecasts["minilm-frozen-float32"]
+    assert forecasts["minilm-frozen-float32"] < forecasts["minilm-tuned-float32"]
+
+
+def test_only_steps_that_there_are_make_candidates(monkeypatch):
+    monkeypatch.setattr("sartor.front._there", lambda step: step != "lora")
+    few = replace(ENGLISH, rows=64, unlabelled=900)
+    kinds = {candidate.kind for candidate in front_of("accuracy >= 0.9", profile=few).possible()}
+    assert kinds == {"trivial", "linear", "frozen", "contrasted", "last blocks", "tuned", "searched", "read on"}
+    kinds = {candidate.kind for candidate in front_of("accuracy >= 0.9").possible()}
+    assert not kinds & {"contrasted", "read on"}  # enough rows of a class, and none without a label
+
+
+def test_the_baseline_comes_first_then_the_greatest_chance_for_its_time():
+    front = front_of("accuracy >= 0.9", budget="30m")
+    assert front.next(left_s=1700).candidate == "majority"
+    tried(front, "majority", 250, 0.6)
+    decision = front.next(left_s=1690)
+    assert decision.candidate == "ngram"
+    assert "the most for its time" in decision.why
+    assert decision.outlook["values"]["accuracy"]["low"] < decision.outlook["values"]["accuracy"]["mid"]
+    assert {one["id"] for one in decision.waiting} == {one.id for one in front.waiting} - {"ngram"}
+
+
+def test_what_was_measured_moves_what_is_like_it():
+    front = front_of("accuracy >= 0.9", budget="30m")
+    tried(front, "majority", 250, 0.6)
+    before = front.outlook(waiting(front, "minilm-tuned-int8"), left_s=math.inf)
+    tried(front, "ngram", 700, 0.8)
+    between = front.outlook(waiting(front, "minilm-tuned-int8"), left_s=math.inf)
+    tried(front, "minilm-frozen-float32", 780, 8.0)
+    after = front.outlook(waiting(front, "minilm-tuned-int8"), left_s=math.inf)
+    assert before.chance > between.chance > after.chance
+    spreads = [one.guesses[Key("accuracy")].spread for one in (before, between, after)]
+    assert spreads[0] > spreads[1] > spreads[2]
+    of_latency = [one.guesses[FAST] for one in (between, after)]
+    assert of_latency[1].spread < of_latency[0].spread
+
+
+def test_a_slow_pass_over_the_rows_makes_every_forecast_longer():
+    fast, slow = front_of("accuracy >= 0.99"), front_of("accuracy >= 0.99")
+    for front, times in ((fast, 1.0), (slow, 4.0)):
+        frozen = waiting(front, "minilm-frozen-float32")
+        forecast = front.prospects.cost.of(frozen.plan.moves[1], frozen.plan)
+        tried(front, "minilm-frozen-float32", 800, steps={"fit": times * forecast})
+    one, other = (
+        front.outlook(waiting(front, "minilm-tuned-float32"), left_s=math.inf).seconds for front in (fast, slow)
+    )
+    assert other > 2 * one
+    assert front.outlook(waiting(front, "ngram"), left_s=math.inf).seconds < 30
+
+
+def test_what_is_made_already_costs_nothing():
+    front = front_of("accuracy >= 0.9")
+    alone = front.outlook(waiting(front, "minilm-tuned-int8"), left_s=math.inf).seconds
+    tried(front, "minilm-tuned-float32", 850)
+    assert front.outlook(waiting(front, "minilm-tuned-int8"), left_s=math.inf).seconds < 0.2 * alone
 
 
 def test_a_backbone_that_does_not_know_the_language_is_not_tried():
@@ -60,42 +141,163 @@ def test_every_plan_worth_considering_has_steps_that_fit_and_a_reason():
         assert candidate.plan.reason
 
 
-def test_nothing_dearer_is_tried_once_every_need_is_likely_met():
+def test_nothing_more_is_tried_once_every_need_is_likely_met():
     front = front_of("accuracy >= 0.9")
-    measured(front, "ngram", 960, 1.0)
-    following = next(c for c in front.possible() if c.kind == "frozen")
-    decision = front.decide(following, left_s=1000)
-    assert not decision.go
-    assert "already meets" in decision.why
+    tried(front, "majority", 250, 0.6)
+    tried(front, "ngram", 960, 1.0)
+    decision = front.next(left_s=1000)
+    assert decision.candidate is None
+    passed = list(front.pass_over(decision))
+    assert not front.waiting
+    assert {one.status for one in passed} == {"skipped"}
+    assert {one.kind for one in passed if one.cause != "met"} <= {
+        "searched"
+    }  # which the time is too short for in any case
+    assert all("already meets" in one.why for one in passed if one.cause == "met")
+
+
+def test_eight_bits_of_what_meets_every_need_are_tried():
+    front = front_of("accuracy >= 0.9")
+    tried(front, "majority", 250, 0.6)
+    tried(front, "minilm-frozen-float32", 960)
+    decision = front.next(left_s=1000)
+    assert decision.candidate == "minilm-frozen-int8"
+    assert "eight bits" in decision.why
+
+
+def test_nothing_more_is_tried_that_would_break_a_limit_on_the_training_time():
+    front = front_of("accuracy >= 0.9", "training_time <= 40 s", prefer="accuracy")
+    tried(front, "majority", 250, 0.6, seconds=5.0)
+    candidate = waiting(front, "minilm-frozen-float32")
+    front.waiting.remove(candidate)
+    time = Value(Key("training_time"), 25.0, 25.0, 25.0, 1, "s")
+    candidate.report = Report([share(960, 1000), Value(FAST, 4.0, 3.9, 4.1, 2000, "ms"), time])
+    candidate.status, candidate.seconds = "measured", 28.0
+    front.add(candidate)
+    assert front.next(left_s=1000).candidate is None
 
 
 def test_a_preference_may_spend_a_quarter_of_what_is_left():
     front = front_of("accuracy >= 0.9", prefer="accuracy")
-    measured(front, "ngram", 960, 1.0)
-    following = next(c for c in front.possible() if c.kind == "frozen")
-    cost = front.decide(following, left_s=math.inf).forecast_s
-    assert front.decide(following, left_s=5 * cost).go
-    assert not front.decide(following, left_s=3 * cost).go
+    tried(front, "majority", 250, 0.6)
+    tried(front, "ngram", 960, 1.0)
+    cost = front.outlook(waiting(front, "minilm-frozen-float32"), left_s=math.inf).seconds
+    pick = front.next(left_s=5 * cost)
+    assert pick.forecast_s <= 1.25 * cost
+    assert "likely to be better in accuracy" in pick.why
+    end = front.next(left_s=3 * cost)
+    assert end.candidate is None
+    assert "more than a quarter" in end.passed["minilm-frozen-float32"]["why"]
+
+
+def test_what_a_preference_has_spent_counts():
+    front = front_of("accuracy >= 0.9", prefer="accuracy")
+    tried(front, "majority", 250, 0.6)
+    tried(front, "ngram", 960, 1.0)
+    cost = front.outlook(waiting(front, "minilm-frozen-float32"), left_s=math.inf).seconds
+    tried(front, "minilm-frozen-float32", 961, seconds=cost)
+    assert front.next(left_s=3.2 * cost).candidate is None
 
 
 def test_what_does_not_fit_the_budget_is_passed_over_with_the_figures():
     front = front_of("accuracy >= 0.9", budget="1m")
-    measured(front, "ngram", 700, 1.0)
-    tuned = next(c for c in front.possible() if c.kind == "tuned")
-    decision = front.decide(tuned, left_s=5.0)
-    assert not decision.go
-    assert "5 s of the budget are left" in decision.why
+    tried(front, "majority", 250, 0.6)
+    tried(front, "ngram", 700, 1.0)
+    end = front.next(left_s=5.0)
+    assert end.candidate is None
+    told = end.passed["minilm-tuned-float32"]
+    assert told["cause"] == "time"
+    assert "5 s of the budget are left" in told["why"]
+
+
+def test_an_unreachable_need_ends_early_when_the_evidence_is_there():
+    front = front_of("accuracy >= 0.999", budget="60m")
+    tried(front, "majority", 250, 0.6)
+    tried(front, "ngram", 800, 1.0)
+    decision = front.next(left_s=3000)
+    assert decision.candidate.startswith("minilm-frozen")  # no need is out of reach before a pretrained body was seen
+    tried(front, decision.candidate, 820)
+    trials = 0
+    while (decision := front.next(left_s=3400)).candidate is not None:
+        assert "how near" in decision.why
+        tried(front, decision.candidate, 880, seconds=decision.forecast_s)
+        trials += 1
+        assert trials <= 3
+    assert trials
+    assert decision.why == "Nothing that is left is likely to meet every need."
+    passed = list(front.pass_over(decision))
+    for one in passed:
+        front.add(one)
+    assert {one.cause for one in passed} == {"hopeless"}
+    assert all("accuracy >= 0.999 is asked" in one.why for one in passed)
+    assert "ended early" in front.reason(front.best())
+
+
+def test_the_map_is_drawn_within_three_fifths_of_the_budget():
+    front = front_of("accuracy >= 0.999", budget="60m")
+    tried(front, "majority", 250, 0.6)
+    tried(front, "ngram", 800, 1.0)
+    tried(front, "minilm-frozen-float32", 820)
+    assert front.next(left_s=3300).candidate is not None
+    assert front.next(left_s=0.42 * 3600).candidate is None
+
+
+def test_a_need_that_every_pretrained_body_surely_misses_takes_no_look_at_one():
+    front = front_of("size <= 2 MB", "accuracy >= 0.97", budget="60m")
+    tried(front, "majority", 250, 0.6, megabytes=0.002)
+    tried(front, "ngram", 900, 1.0, megabytes=1.0)
+    decision = front.next(left_s=3000)
+    assert decision.candidate is None
+    assert "size <= 2 MB is asked" in decision.passed["minilm-frozen-float32"]["why"]
+
+
+def test_the_map_is_not_empty_where_two_needs_are_out_of_reach():
+    front = front_of("accuracy >= 0.999", "latency_p95 <= 0.1 ms", "size <= 40 MB")
+    tried(front, "majority", 250, 0.6, megabytes=0.002)
+    tried(front, "ngram", 750, 1.0, megabytes=1.0)
+    decision = front.next(left_s=math.inf)
+    assert decision.candidate.endswith("int8")  # 23 MB, where the float's 91 miss the size, which can be met
+    assert "how near" in decision.why
+
+
+def test_needs_of_other_hardware_do_not_steer_the_search():
+    front = front_of("latency_p95 <= 0.01 ms", "accuracy >= 0.9", hardware="cpu:999")
+    tried(front, "majority", 250, 0.6)
+    assert tried(front, "ngram", 960, 1.0).chance > 0.9
+    assert front.next(left_s=1000).candidate is None
+
+
+def test_the_likeliest_is_not_squeezed_out_by_what_is_cheap():
+    front = front_of("accuracy >= 0.9", budget="30m")
+    tried(front, "majority", 250, 0.6)
+    tried(front, "ngram", 850, 1.0)
+    tried(front, "minilm-frozen-float32", 860)
+    tuned = front.outlook(waiting(front, "minilm-tuned-float32"), left_s=math.inf).seconds
+    assert front.next(left_s=1.2 * tuned).candidate.startswith("minilm-tuned")
+
+
+def test_what_is_foreseen_stands_in_the_order_in_which_it_would_be_tried():
+    front = front_of("accuracy >= 0.9", "size <= 40 MB", budget="30m")
+    told = list(front.foresee(left_s=1700))
+    assert [one.id for one in told][:2] == ["majority", "ngram"]
+    assert len(told) == len(list(front.possible()))
+    passed = [one for one in told if one.status == "skipped"]
+    assert {one.precision for one in passed if one.kind != "searched"} == {"float32"}  # 91 MB
+    assert told[-len(passed) :] == passed
+    assert all(one.outlook["values"]["size"] for one in told)
 
 
 def test_epochs_follow_the_budget_and_the_rows():
     front = front_of("accuracy >= 0.9")
-    tuned = next(c for c in front.possible() if c.kind == "tuned")
-    plenty = front.decide(tuned, left_s=math.inf)
-    short = front.decide(tuned, left_s=0.7 * plenty.forecast_s)
-    assert plenty.epochs > short.epochs >= 1
+    tuned = waiting(front, "minilm-tuned-float32")
+    plenty = front.outlook(tuned, left_s=math.inf)
+    short = front.outlook(tuned, left_s=0.7 * plenty.seconds)
+    assert plenty.sizes["train"]["epochs"] > short.sizes["train"]["epochs"] >= 1
+    assert short.guesses[Key("accuracy")].mean > plenty.guesses[Key("accuracy")].mean  # less training, more errors
     few = front_of("accuracy >= 0.9", profile=Profile(800, 15, 60.0, {"en": 1.0}, 150.0))
-    assert few.decide(next(c for c in few.possible() if c.kind == "tuned"), left_s=math.inf).epochs > plenty.epochs
-    trains = [m.arguments for m in with_epochs(tuned.plan, 2).moves if m.step == "train"]
+    longer = few.outlook(waiting(few, "minilm-tuned-float32"), left_s=math.inf)
+    assert longer.sizes["train"]["epochs"] > plenty.sizes["train"]["epochs"]
+    trains = [move.arguments for move in with_sizes(tuned.plan, {"train": {"epochs": 2}}).moves if move.step == "train"]
     assert trains == [{"epochs": 2}]
 
 
@@ -149,18 +351,26 @@ def test_a_chance_of_everything_beats_the_certainty_of_half():
 
 def test_the_float_and_the_int8_of_one_model_are_the_same_model():
     front = front_of("accuracy >= 0.9")
-    tuned = [c for c in front.possible() if c.kind == "tuned"]
-    first = front.decide(tuned[0], left_s=math.inf)
-    made = measured(front, tuned[0].plan.name, 940, 4.0, kind="tuned", weights=tuned[0].weights)
-    made.epochs = first.epochs
-    assert front.decide(tuned[1], left_s=60.0).epochs == first.epochs
+    made = tried(front, "minilm-tuned-float32", 940)
+    assert front.outlook(waiting(front, "minilm-tuned-int8"), left_s=60.0).sizes == made.sizes
 
 
 def test_int8_of_a_hopeless_frozen_parent_is_not_made():
     front = front_of("accuracy >= 0.95")
-    frozen = [c for c in front.possible() if c.kind == "frozen"]
-    measured(front, frozen[0].plan.name, 800, 4.0, kind="frozen", weights=frozen[0].weights)
-    assert "would not close" in front.decide(frozen[1], left_s=1000).why
+    tried(front, "majority", 250, 0.6)
+    tried(front, "minilm-frozen-float32", 800)
+    assert front.outlook(waiting(front, "minilm-frozen-int8"), left_s=1000).chance < 0.001
+
+
+def test_what_is_made_from_a_candidate_that_failed_is_not_made():
+    front = front_of("accuracy >= 0.95", budget="5m")
+    tried(front, "majority", 250, 0.6)
+    failed = waiting(front, "minilm-frozen-float32")
+    front.waiting.remove(failed)
+    failed.status = "failed"
+    front.add(failed)
+    end = front.next(left_s=1.0)
+    assert end.passed["minilm-frozen-int8"]["cause"] == "parent"
 
 
 @pytest.mark.parametrize(("successes", "least", "most"), [(900, 0.0, 0.15), (930, 0.6, 0.95), (970, 0.99, 1.0)])
@@ -174,9 +384,9 @@ def test_what_was_not_measured_has_no_chance():
 
 
 def test_a_short_budget_still_tries_more_than_the_majority():
-    front = front_of("accuracy >= 0.9", budget="60s")
-    ngram = next(c for c in front.possible() if c.id == "ngram")
-    assert front.decide(ngram, left_s=52.0 - front.judging_s()).go
+    front = front_of("accuracy >= 0.97", budget="60s")
+    tried(front, "majority", 250, 0.6)
+    assert front.next(left_s=52.0 - front.judging_s()).candidate == "ngram"
 
 
 MIXED = Profile(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from sartor import bounds, needs
@@ -155,7 +157,8 @@ def test_a_limit_is_relative_to_the_baseline(text, limit, unit):
         ("accuracy >= baseline + 200 points", "need.range", "-100 to 100"),
         ("accuracy <= baseline + 2 points", "need.direction", ">="),
         ("latency_p95 <= baseline - 2 ms", "need.setting", "latency_p95"),
-        ("intent.accuracy >= 0.9", "need.unsupported", "targets"),
+        ("intent.accuracy >= 0.9", "need.target", "Name it as the target"),
+        ("intent.latency_p95 <= 10 ms", "need.whole", "Write: latency_p95 <= 10 ms"),
         ("accuracy >= 0.9 please", "need.syntax", "no unit"),
         ("latency_p95 <= 10 ms now", "need.syntax", "end"),
     ],
@@ -166,6 +169,115 @@ def test_a_need_that_cannot_be_read_says_why(text, code, said):
     assert caught.value.code == code
     assert said in str(caught.value)
     assert caught.value.exit_code == 2
+
+
+TARGETS = {"team": "classify", "price": "regress", "my topics": "multilabel", "a.b": "classify"}
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("team.accuracy >= 0.9", Key("accuracy", "team")),
+        ("price.mae <= 3", Key("mae", "price")),
+        ('"my topics".micro_f1 >= 0.5', Key("micro_f1", "my topics")),
+        ("'my topics'.micro_f1 >= 50 %", Key("micro_f1", "my topics")),
+        ("a.b.accuracy >= 0.9", Key("accuracy", "a.b")),
+        ('"a.b".recall for x >= 0.9 where lang == zh', Key("recall", "a.b", for_class="x", where=("lang", "zh"))),
+        ("team.accuracy >= baseline + 2 points", Key("accuracy", "team", against="baseline")),
+        ("team.accuracy >= 0.97 at coverage >= 0.8", Key("accuracy", "team", setting=(("coverage", 0.8),))),
+        ("latency_p95 <= 10 ms", Key("latency_p95", setting=(("concurrency", 1.0),))),
+    ],
+)
+def test_of_several_targets_a_need_on_quality_says_which_it_is_of(text, key):
+    need = needs.parse(text, targets=TARGETS)
+    assert need.key == key
+    assert need.text == " ".join(text.split())
+    assert needs._prefix(str(key))[0] == key.target  # told as it is written
+
+
+def test_of_one_target_it_may_and_nothing_else_changes():
+    plain, named = (
+        needs.parse(text, targets={"my label": "classify"})
+        for text in ("accuracy >= 0.9", "'my label'.accuracy >= 0.9")
+    )
+    assert plain.key == named.key == Key("accuracy")
+    asked = needs.make(data="a.csv", target="price", needs=["price.mae <= 3"], prefer="price.mae")
+    assert (asked.task, asked.prefer, asked.needs[0].key) == ("regress", "mae", Key("mae"))
+
+
+@pytest.mark.parametrize(
+    ("text", "code", "said"),
+    [
+        ("accuracy >= 0.9", "need.which-target", "team.accuracy or a.b.accuracy"),
+        ("mae <= 3", "need.which-target", "price.mae"),
+        ("micro_f1 >= 0.5", "need.which-target", "'my topics'.micro_f1"),
+        ("tema.accuracy >= 0.9", "need.target", "Did you mean 'team'? The targets are: 'team', 'price'"),
+        ("my topics.micro_f1 >= 0.9", "need.measure", "'my'"),
+        ("team.acuracy >= 0.9", "need.measure", "Did you mean 'accuracy'?"),
+        ("acuracy >= 0.9", "need.measure", "Did you mean 'accuracy'?"),
+        ("price.accuracy >= 0.9", "need.measure", "There is: mae"),
+        ("team.size <= 3 MB", "need.whole", "Write: size <= 3 MB"),
+        ("team.accuracy <= 0.9", "need.direction", ">="),
+        ("price.interval_coverage >= 0.8 at coverage >= 0.9", "need.setting", "interval_coverage"),
+        ("team.accuracy >= high", "need.syntax", "\n                   ^"),
+    ],
+)
+def test_a_need_for_a_target_that_cannot_be_read_says_why(text, code, said):
+    with pytest.raises(InputError) as caught:
+        needs.parse(text, targets=TARGETS)
+    assert caught.value.code == code
+    assert said in str(caught.value)
+
+
+def test_several_targets_are_written_as_they_are_read(tmp_path):
+    asked = needs.make(
+        data="a.csv",
+        target={"team": "classify", "price": None, "stars": None},
+        needs=["team.accuracy >= 0.9", "price.r2 >= 0.3", "size <= 3 MB"],
+        prefer="price.mae",
+    )
+    assert asked.target == {"team": "classify", "price": "regress", "stars": None}  # its measures tell a task
+    assert [need.key.target for need in asked.needs] == ["team", "price", None]
+    (tmp_path / "needs.yaml").write_text(needs.dump(asked), encoding="utf-8")
+    assert needs.load(tmp_path / "needs.yaml") == asked
+
+
+@pytest.mark.parametrize(("target", "task"), [({"team": "classify"}, "classify"), ({"team": None}, None)])
+def test_a_mapping_of_one_target_is_that_target(target, task):
+    assert needs.make(data="a.csv", target=target) == needs.make(data="a.csv", target="team", task=task)
+
+
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [
+        ({"target": {"a": "classify", "b": "clasify"}}, "leaf.unknown"),
+        ({"target": {"a": None, "b": None}, "task": "classify"}, "needs.tasks"),
+        ({"target": {"a": None, "error": None}}, "needs.target-name"),
+        ({"target": {"a": 5, "b": None}}, "needs.value"),
+        ({"target": {"": "classify", "b": None}}, "needs.value"),
+        ({"target": {}}, "needs.value"),
+        ({"target": ["a"], "needs": ["a.accuracy >= 0.9"]}, "needs.value"),
+        ({"target": {"a": None, "b": None}, "needs": ["a.accuracy >= 0.9", "'a'.accuracy >= 0.8"]}, "needs.twice"),
+    ],
+)
+def test_targets_that_cannot_be_meant_are_refused(given, code):
+    with pytest.raises(InputError) as caught:
+        needs.make(data="a.csv", **given)
+    assert caught.value.code == code
+
+
+def test_a_measure_of_a_target_is_preferred_by_its_name():
+    targets = {"team": "classify", "price": "regress"}
+    assert needs.preferred("price.mae", targets) == (Key("mae", "price"), True)
+    assert needs.preferred("latency_p95", targets) == (Key("latency_p95", setting=(("concurrency", 1.0),)), True)
+    for text, said in (
+        ("mae", "Did you mean 'price.mae'?"),
+        ("team.recall", "team.accuracy"),
+        ("price.accuracy", "price.mae"),
+    ):
+        with pytest.raises(InputError, match=said) as caught:
+            needs.preferred(text, targets)
+        assert caught.value.code == "need.prefer"
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("20m", 1200), ("20 min", 1200), ("90s", 90), ("1h30m", 5400), (45, 45)])
@@ -235,6 +347,21 @@ def test_a_share_is_met_missed_or_unproven(k, n, verdict, code):
 
 def test_an_unproven_share_says_how_many_rows_settle_it():
     assert "more test rows would settle it" in judge(["accuracy >= 0.88"], share(54, 60))[0].advice
+
+
+def test_a_verdict_says_which_target_it_is_of():
+    asked = needs.make(
+        data="a.csv", target={"a": "classify", "b": "classify"}, needs=["a.accuracy >= 0.9", "b.accuracy >= 0.9"]
+    )
+    values = [replace(share(k, 1000), key=Key("accuracy", target)) for target, k in (("a", 950), ("b", 850))]
+    found = [verdict.as_dict() for verdict in needs.verdicts(asked, Report(values))]
+    assert [(one["target"], one["name"], one["verdict"]) for one in found] == [
+        ("a", "a.accuracy", "met"),
+        ("b", "b.accuracy", "missed"),
+    ]
+    assert "target" not in judge(["accuracy >= 0.9"], share(950, 1000))[0].as_dict()
+    (again,) = Report.from_dict(Report(values[:1]).as_dict()).values
+    assert again.key == Key("accuracy", "a")
 
 
 def test_what_was_not_measured_is_unproven():

@@ -375,6 +375,33 @@ def sentiment_missed() -> Record:
         }
     }
     report["data"] = report["data"] | {"classes": {"negative": 3310, "positive": 3610}, "rows": 8741, "target": "label"}
+    asked = {"need": "accuracy >= 0.999", "measure": "accuracy", "op": ">=", "unit": "", "limit": 0.999}
+    slower = {"need": "latency_p95 <= 10 ms", "measure": "latency_p95 at concurrency 1", "op": "<=", "unit": "ms"}
+    values = {"accuracy": 0.89, "latency_p95 at concurrency 1": 3.2, "size": 23.5}
+    report["relaxations"] = {
+        "blocking": [{"need": "accuracy >= 0.999", "how": "alone", "best": {"name": "large", "measured": 0.91}}],
+        "points": [
+            {
+                "candidate": "c2",
+                "name": "MiniLM, int8",
+                "proven": True,
+                "relax": [asked | {"offer": 0.879, "measured": 0.8924}],
+                "values": values,
+            },
+            {
+                "candidate": "c1",
+                "name": "large",
+                "proven": False,
+                "relax": [
+                    asked | {"offer": 0.895, "measured": 0.91},
+                    slower | {"limit": 10, "offer": 14, "measured": 12.5},
+                ],
+                "values": values | {"accuracy": 0.91, "latency_p95 at concurrency 1": 12.5},
+            },
+        ],
+        "rows": [{"need": "accuracy >= 0.999", "low": 900.0, "mid": 1400.0, "high": None}],
+        "time": [{"name": "large searched", "forecast_s": 610.0, "chance": 0.2}],
+    }
     return report
 
 
@@ -729,6 +756,23 @@ def test_every_candidate_stands_in_plot_and_table_with_why_it_was_not_chosen() -
         assert item["why"] in text
     assert "2 of 150against MiniLM fine-tuned" in text
     assert "forecast 1 min 41 s" in text.replace("\u00a0", " ")
+
+
+def test_what_could_be_had_instead_is_told_with_its_price_and_drawn() -> None:
+    html = render(sentiment_missed())
+    text = read(html).text.replace("\u00a0", " ")
+    for said in (
+        "No candidate was likely to meet it.",
+        "Nearest on the validation rows: 0.910 (large).",
+        "≥ 0.879 instead of 0.999",
+        "what the test rows prove of it",
+        "≤ 14 ms instead of 10 ms",
+        "about 1,400 more training rows like these (900 – …)",
+        "about 10 min 10 s more, with an estimated chance of 20%",
+    ):
+        assert said in text, said
+    assert html.count('class="offer"') == 2
+    assert "relaxations" not in {a.get("id") for _, a in read(render(support())).elements}
 
 
 def test_validation_outside_the_interval_of_test_is_said() -> None:

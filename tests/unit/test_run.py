@@ -7,7 +7,8 @@ import json
 
 import pytest
 
-from sartor.display import Display, clock, verdict_lines
+from sartor.board import clock
+from sartor.display import Display, instead_lines, verdict_lines
 from sartor.errors import InputError
 from sartor.events import Recorder, event
 from sartor.run import Run
@@ -80,6 +81,7 @@ def test_plain_lines_show_every_kind_of_event():
         event("plan", id="a", name="ngram", reason="cheap", forecast_s=12.0),
         event("step", step="train", status="resumed", checkpoint="step-00000040", done=40, total=90),
         event("epoch", stage="train", epoch=1, train_loss=0.5, valid=0.9, rows_per_s=210.0),
+        event("epoch", stage="contrast", epoch=1, train_loss=0.5, rows_per_s=210.0),  # nothing to judge by
         event("progress", stage="embed", done=1, total=2, unit="rows"),
         event("finding", severity="warning", code="audit.duplicate", message="5 rows repeat"),
         event("log", level="error", code="plan.step-failed", message="it was killed"),
@@ -117,6 +119,15 @@ def test_plain_lines_show_every_kind_of_event():
 
 def test_durations_read_as_people_write_them():
     assert [clock(value) for value in (0.2, 59, 65, 3725)] == ["0s", "59s", "1m05s", "1h02m"]
+
+
+def test_points_that_relax_several_needs_are_told_beside_the_verdicts():
+    one = {"measure": "accuracy", "op": ">=", "unit": "", "limit": 0.9, "offer": 0.85}
+    other = {"measure": "size", "op": "<=", "unit": "MB", "limit": 5.0, "offer": 23.6}
+    point = {"candidate": "a", "name": "tuned", "proven": False, "relax": [one, other], "values": {}}
+    alone = point | {"relax": [one]}  # what the advice of the other need says
+    assert instead_lines({"points": [alone, point]})[1:] == ["  accuracy >= 0.85 and size <= 23.6 MB: tuned"]
+    assert instead_lines({"points": [alone, point | {"proven": True}]}) == instead_lines(None) == []
 
 
 def test_an_unmeasured_need_is_shown_without_figures():

@@ -139,6 +139,39 @@ def test_a_target_that_does_not_suit_the_task_is_refused_with_its_values() -> No
     assert code_of(table(text=TEXTS, label=INTENTS), task="clasify") == "leaf.unknown"
 
 
+PRICES = [str(10 + i * 7 % 29 + i % 3 / 4) for i in range(40)]
+
+
+def test_of_several_targets_each_has_its_own_task() -> None:
+    made = table(text=TEXTS, price=PRICES, team=INTENTS, other=TEXTS[::-1])
+    schema, first = infer(made, target={"team": None, "price": None})
+    assert dict(schema.tasks) == {"team": "classify", "price": "regress"}
+    assert first == "classify"
+    assert [column.name for column in schema.inputs] == ["text", "other"]
+    assert {column.name: column.kind for column in schema.targets} == {"team": "label", "price": "number"}
+    assert schema.has_classes("team")
+    assert not schema.has_classes("price")
+    assert "Task of 'price' is 'regress'" in "\n".join(schema.reasons)
+    named, first = infer(made, target={"price": "regress", "team": "classify"})
+    assert list(named.tasks) == ["price", "team"]  # as they were asked for
+    assert first == "regress"
+
+
+def test_of_one_target_that_is_named_with_its_task_the_schema_is_as_it_was() -> None:
+    made = table(text=TEXTS, price=PRICES, team=INTENTS)
+    assert infer(made, target={"team": "classify"}) == infer(made, target="team", task="classify")
+
+
+def test_what_is_wrong_with_several_targets_is_told_at_once() -> None:
+    made = table(text=TEXTS, own=[f"own {i}" for i in range(40)], same=["x"] * 40, team=INTENTS)
+    with pytest.raises(Problems) as caught:
+        infer(made, target={"own": None, "team": None, "same": "classify"})
+    assert [error.code for error in caught.value.errors] == ["schema.task-unsuited"] * 2
+    with pytest.raises(Problems, match=r"'tema'.*Did you mean 'team'") as caught:
+        infer(made, target={"tema": None, "team": None, "text": None}, input="text")
+    assert [error.code for error in caught.value.errors] == ["schema.unknown-column", "schema.input-is-target"]
+
+
 MPEG = b"\xff\xfb\x90\x00" + bytes(413)  # a frame of 128 kbit/s at 44.1 kHz
 POOL = pa.proxy_memory_pool(pa.default_memory_pool())  # kept for ever: what was taken from it may outlive a test
 

@@ -260,3 +260,57 @@ def test_splits_are_disjoint_and_complete_whatever_repeats(
     for key in (texts, group) if by_group else (texts,):
         sides = [{key[row] for row in rows} for rows in parts]
         assert apart(sides)
+
+
+def both(count: int, *, lacking: tuple[int, ...] = ()) -> Dataset:
+    """Rows of a class and a number, of which some lack the number."""
+    texts, labels = numbered(count)
+    prices = [None if i in lacking else float(i * 37 % 101) + 0.5 for i in range(count)]
+    table = pa.table(
+        {
+            "text": pa.array(texts, pa.large_string()),
+            "price": pa.array(prices, pa.float64()),
+            "label": pa.array(labels, pa.large_string()),
+        }
+    )
+    roles = (Column("text", "text", "input"), Column("price", "number", "target"), Column("label", "label", "target"))
+    part = np.full(count, -1, np.int8)
+    return Dataset(table, Schema(roles), part, fingerprint(table, part), "memory")
+
+
+TARGETS = {"price": "regress", "label": "classify"}
+
+
+def test_of_several_targets_rows_are_used_that_have_them_all_and_classes_stratify() -> None:
+    data = both(400, lacking=(3, 50, 51))
+    assert sorted(set(range(400)) - set(usable_rows(data, target=TARGETS).tolist())) == [3, 50, 51]
+    splits = split(data, target=TARGETS)
+    used = np.concatenate([splits.train, splits.valid, splits.test])
+    assert not np.isin([3, 50, 51], used).any()
+    assert "stratified by 'label'" in splits.rule  # though it is not the first
+    held = Counter(data.table.column("label")[int(row)].as_py() for row in splits.test)
+    assert max(held.values()) - min(held.values()) <= 1
+
+
+def test_examples_of_several_targets_are_those_of_each_in_the_same_order() -> None:
+    from sartor.data.target import examples
+    from sartor.task import classify
+
+    data = both(60, lacking=(0, 7))
+    made = examples(data, np.arange(60), TARGETS, group="label")
+    assert list(made.targets) == ["price", "label"]
+    assert made.rows.tolist() == [row for row in range(60) if row not in (0, 7)]
+    assert made.targets["price"] == [float(row * 37 % 101) + 0.5 for row in made.rows]
+    alone = classify.examples(data, made.rows, "label", group="label")
+    assert made.targets["label"] == alone.targets["label"]
+    assert made.groups.tolist() == alone.groups.tolist()
+    assert [row["text"] for row in made.inputs] == [f"message number {row}" for row in made.rows]
+
+
+def test_one_class_of_any_target_is_refused() -> None:
+    data = both(100)
+    same = pa.array(["x"] * 100, pa.large_string())
+    data = Dataset(**{**vars(data), "table": data.table.set_column(2, "label", same)})
+    with pytest.raises(InputError, match="'label'") as caught:
+        split(data, target=TARGETS)
+    assert caught.value.code == "split.one-class"

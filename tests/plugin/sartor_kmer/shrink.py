@@ -31,5 +31,4 @@ def run(bundle: Any, ctx: Any, *, bits: int) -> dict[str, Any]:
             total, zeros = total + rounded.numel(), zeros + int((rounded == 0).sum())
             weight.copy_(rounded)
     ctx.note(shrink={"bits": bits, "zeros": round(zeros / max(1, total), 4), "moved_steps": round(moved, 4)})
-    models.save(model, ctx.folder)
-    return {"backbone": {**bundle.meta["backbone"], "owns_weights": True}}
+    return {"backbone": models.save(model, ctx.folder, bundle.meta["backbone"])}

@@ -1,0 +1,240 @@
+"""What is believed of every candidate that was not made yet: what it will measure, its chance of meeting the needs, how long it takes.
+
+The statistics stand in `sartor.gain`, the seconds in `sartor.cost`; here is what they are told of plans, bodies and data.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from sartor import gain, leaves
+from sartor.cost import Cost, epochs_wanted, with_sizes
+from sartor.gain import Belief, Guess, Nature, Scale
+from sartor.needs import SYSTEM, Need
+from sartor.report import Key
+
+if TYPE_CHECKING:
+    from sartor.front import Body, Candidate, Profile
+
+NETWORK_SHARE = 0.3  # of the measured matrix speed that one request has
+FITTED_MS, TRIVIAL_MB = 0.25, 0.002  # latency of n-grams, cells and trees beside the server's own; size of a bias
+BY_LUCK = 0.1  # what needs that are met without validation being sure are worth, of those that it is sure of
+TIME_SPREAD = 0.3  # of the logarithm of a training time
+Sizes = Mapping[str, Mapping[str, int]]  # {step: {argument: value}}
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What is believed of one candidate."""
+
+    seconds: float  # to make and to measure it, beside what is made already
+    longest_s: float  # as long it takes in one case of ten
+    sizes: Sizes  # of its steps, that the budget decides
+    guesses: Mapping[Key, Guess]
+    scales: Mapping[Key, Scale]
+    chances: Mapping[Key, float]  # of each need, to be met on the test rows
+    promises: Mapping[Key, float]  # of each need, that validation will be sure enough of it for the search to end
+
+    @property
+    def chance(self) -> float:
+        """Of meeting every need at once."""
+        return gain.together(self.chances.items())
+
+    @property
+    def promise(self) -> float:
+        """What it is worth to try: the chance that the search ends with it, and a little where the needs may be met without validation being sure."""
+        return (1 - BY_LUCK) * gain.together(self.promises.items()) + BY_LUCK * self.chance
+
+    @property
+    def chance_of_system(self) -> float:
+        """Of meeting every need that is not about the answers."""
+        return gain.together((key, one) for key, one in self.chances.items() if key.measure in SYSTEM)
+
+    @property
+    def in_time(self) -> float:
+        """The chance that a need on the training time, which is that of the whole build, is still met when it was made."""
+        return min((one for key, one in self.chances.items() if key.measure == "training_time"), default=1.0)
+
+    def chance_but(self, keys: Container[Key]) -> float:
+        """Of meeting every need but these."""
+        return gain.together((key, one) for key, one in self.chances.items() if key not in keys)
+
+    def better(self, key: Key, best: float) -> float:
+        """The chance that it goes beyond the best so far by a measure, on its scale, and meets every need."""
+        return self.chance * self.guesses[key].below(best)
+
+    def as_dict(self) -> dict[str, Any]:
+        """{chance, values: {measure: {low, mid, high}}} to four digits: more would be a claim."""
+        ends = {str(key): self.scales[key].interval(guess) for key, guess in self.guesses.items()}
+        values = {name: {end: float(f"{one:.4g}") for end, one in each.items()} for name, each in ends.items()}
+        return {"chance": round(self.chance, 4), "values": values}
+
+
+class Prospects:
+    """Beliefs about all candidates, one for each measure; several targets have several measures of quality."""
+
+    def __init__(
+        self,
+        profile: Profile,
+        bodies: Sequence[Body],
+        needs: Sequence[Need],
+        keys: Iterable[Key],
+        *,
+        task: str,
+        test_rows: int,
+        level: float,
+        sure: float,
+        targets: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
+        """keys: measures to believe something about, beside those of the needs. level: of the bounds of quality. sure: the chance of *met* at which the
+        search ends. targets: the task of each, where there are several."""
+        self.profile, self.bodies, self.needs, self.task = profile, list(bodies), list(needs), task
+        self.targets = targets
+        self.test_rows, self.level, self.sure = test_rows, level, sure
+        self.cost = Cost(profile)
+        asked = [*keys, *(need.key for need in needs)]
+        self.beliefs = {key: Belief() for key in asked if key.measure != "training_time"}
+        self._baseline: dict[Key, float] = {}  # what the trivial baseline measured
+        self._per_row: dict[Key, float] = {}  # what an example counts for, where rows hang together or are of a slice
+        self._judged_by: dict[Key, float] = {}  # validation rows that count
+        self._noise_of_row: dict[Key, float] = {}  # of a measure, on its scale, times the root of the rows
+
+    def outlook(
+        self, candidate: Candidate, *, made: Candidate | None, left_s: float, spent_s: float, cost: Cost | None = None
+    ) -> Outlook:
+        """What is believed of a candidate now.
+
+        made: one of the same weights that was tried. left_s: what its training may take up. spent_s: on candidates so far. cost: where other things
+        than now are made.
+        """
+        if candidate.kind == "given":
+            return Outlook(0.0, 0.0, {}, {}, {}, {}, {})
+        cost = cost or self.cost
+        sizes, effort = self._sizes(candidate, made, left_s, cost)
+        plan = with_sizes(candidate.plan, sizes)
+        seconds, longest_s = cost.seconds(plan), cost.seconds(plan, spreads=gain.REACH)
+        nature = self._nature(candidate, effort)
+        scales = {key: self.scale(key) for key in self.beliefs}
+        guesses = {key: belief.guess(self._traits(nature, key)) for key, belief in self.beliefs.items()}
+        chances = {need.key: self._chance(need, guesses, spent_s + seconds) for need in self.needs}
+        promises = {need.key: self._promise(need, guesses, chances[need.key]) for need in self.needs}
+        return Outlook(seconds, longest_s, sizes, guesses, scales, chances, promises)
+
+    def learn(self, candidate: Candidate) -> None:
+        """What a measured candidate teaches about all others."""
+        self.cost.learn(candidate)
+        if candidate.trivial:
+            self._baseline = {
+                value.key: value.measured for value in candidate.report.values if value.measured is not None
+            }
+        nature = self._nature(candidate, self._effort(candidate))
+        for key, belief in self.beliefs.items():
+            value = candidate.report.value(key)
+            if value is None or value.measured is None or not math.isfinite(value.measured):
+                continue
+            scale = self.scale(key)
+            traits, noise = dict(self._traits(nature, key)), gain.noise_of(value, scale)
+            if key.measure not in SYSTEM:
+                among = max(1, value.details.get("of", value.n))
+                if value.details.get("trials"):
+                    self._per_row[key] = value.details["trials"] / among
+                self._judged_by[key] = among * self._per_row.get(key, 1.0)
+                self._noise_of_row[key] = noise * math.sqrt(among)
+                shared, noise = gain.rows_trait(noise)
+                traits |= shared
+            belief.learn(traits, scale.of(value.measured), noise)
+
+    def scale(self, key: Key) -> Scale:
+        """How a measure becomes a number in which gains add up."""
+        if key.measure in SYSTEM:
+            return Scale(higher=SYSTEM[key.measure][1] == "higher")
+        metric = leaves.load("task", self.targets.get(key.target or "", self.task)).METRICS[key.measure]
+        # Before the baseline was measured, what it would have where all classes are alike.
+        base = self._baseline.get(replace(key, against=None), 1 / max(2, self.profile.classes))
+        return gain.scale_of_quality(key, metric, base=base)
+
+    def _traits(self, nature: Nature, key: Key) -> gain.Traits:
+        if key.measure in SYSTEM:
+            return gain.system_traits(nature, key)
+        return gain.quality_traits(nature, self.scale(key))
+
+    def _chance(self, need: Need, guesses: Mapping[Key, Guess], build_s: float) -> float:
+        """The chance that a need will be met. build_s: the training time, which is that of the whole build so far."""
+        if need.key.measure == "training_time":
+            return Guess(math.log(max(1e-3, build_s)), TIME_SPREAD).below(math.log(need.limit))
+        guess = guesses[need.key]
+        if need.kind == "system":
+            return gain.chance_of_system(need, guess)
+        return gain.chance(need, guess, self.scale(need.key), **self._of_rows(need.key))
+
+    def _promise(self, need: Need, guesses: Mapping[Key, Guess], chance: float) -> float:
+        """The chance that validation will be sure enough of a need; of what is not about the answers it is that of meeting it."""
+        if need.kind == "system":
+            return chance
+        judged_by = self._judged_by.get(need.key, float(self.test_rows))
+        told = self._of_rows(need.key)
+        return gain.promise(need, guesses[need.key], self.scale(need.key), judged_by=judged_by, sure=self.sure, **told)
+
+    def _of_rows(self, key: Key) -> dict[str, float]:
+        """What the test rows are worth: their number that counts, the level of their bounds, and the noise of the measure over all of them."""
+        noise = self._noise_of_row.get(key, 1.0) / math.sqrt(max(1, self.test_rows))
+        rows = max(1.0, self.test_rows * self._per_row.get(key, 1.0))
+        return {"rows": rows, "level": self.level, "noise": noise}
+
+    def _sizes(self, candidate: Candidate, made: Candidate | None, left_s: float, cost: Cost) -> tuple[Sizes, float]:
+        """(sizes that the budget decides, the share of the wanted epochs that they are); those of its weights where these are made."""
+        if made is not None:
+            return made.sizes, self._effort(made)
+        if self._trained(candidate.body) is None:
+            return {}, 1.0
+        return cost.sized(candidate.plan, wanted=self._wanted(candidate.body), left_s=left_s)
+
+    def _effort(self, candidate: Candidate) -> float:
+        """The share of the epochs that it wants that a candidate got."""
+        given = next((size["epochs"] for size in candidate.sizes.values() if "epochs" in size), None)
+        return 1.0 if given is None else given / self._wanted(candidate.body)
+
+    def _wanted(self, name: str) -> int:
+        """Epochs that training of a body takes where there is time."""
+        body = self._trained(name)
+        assert body is not None
+        return epochs_wanted(body.module, rows=self.profile.rows)
+
+    def _trained(self, name: str) -> Body | None:
+        """The body of this name, where it is one that is trained by gradients."""
+        return next((body for body in self.bodies if body.name == name and body.trains), None)
+
+    def _nature(self, candidate: Candidate, effort: float) -> Nature:
+        """What tells what a candidate will measure."""
+        profile = self.profile
+        plain = Nature(
+            candidate.kind,
+            candidate.body,
+            candidate.weights,
+            candidate.precision,
+            rows_of_class=profile.rows / (profile.classes if profile.classes > 1 else 10),
+            classes=profile.classes,
+            text="text" in profile.kinds,
+            latency_ms=gain.SERVER_MS + FITTED_MS,
+        )
+        if candidate.trivial:
+            return replace(plain, latency_ms=gain.SERVER_MS, megabytes=TRIVIAL_MB)
+        body = self._trained(candidate.body)
+        if body is None:
+            return plain
+        pretrained = [one for one in self.bodies if one.trains and one.module.PRETRAINED]
+        flops = {one.name: self.cost.flops(one.module, one.name, profile) for one in {*pretrained, body}}
+        smallest = min((flops[one.name] for one in pretrained), default=flops[body.name])
+        return replace(
+            plain,
+            network=True,
+            pretrained=bool(body.module.PRETRAINED),
+            doublings=math.log2(flops[body.name] / smallest),
+            effort=effort,
+            megabytes=body.megabytes,
+            latency_ms=gain.SERVER_MS + flops[body.name] / (profile.gflops * 1e6 * NETWORK_SHARE),
+        )
