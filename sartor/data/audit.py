@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sartor import leaves
-from sartor.data import doubt, leakage, naming, near, personal
+from sartor.data import doubt, leakage, naming, near, personal, telling
 from sartor.data.dataset import PARTS, Column, Dataset, Finding, Rows, Severity, as_text, numbered, shortened
 from sartor.data.doubt import Embed
 from sartor.data.schema import speaks_for_itself
@@ -32,6 +32,7 @@ LEAST_FOR_OUTLIERS = 200  # values
 LEAST_PIECES = 12  # of a value
 LEAST_ALONE = 0.4  # share of pieces that stand nowhere else
 FAR, LEAST_SPREAD = 4.0, 0.02  # in spreads from the median; of the spread
+TELLING = ("audit.label-in-text", "audit.gives-away")  # that say already of a column that it tells the label
 MOST_CELLS = 6  # of a row of a table, in a message
 ORDER: tuple[Severity, ...] = ("error", "warning", "note")
 
@@ -105,6 +106,9 @@ def _of_target(
             # Of a table's rows that look alike some turn out one way and some the other, and no label is wrong.
             found += _wrong_labels(dataset, keys, labels, usable, learning, seed, embed)
     found += _telling_columns(dataset, labels, learning)
+    if dataset.schema.has_classes(target):
+        told = [finding.details["column"] for finding in found if finding.code in TELLING]
+        found += _telling_words(dataset, labels, learning, rng, told)
     rows = np.flatnonzero(learning)
     if len(rows):
         found += leaves.load("task", task).audit(labels.of(rows), rows.tolist())
@@ -714,6 +718,44 @@ def _label_in_text(dataset: Dataset, labels: Labels, learning: np.ndarray, rng: 
                     details={"column": column.name, "classes": dict(list(telling.items())[:100])},
                 )
             )
+    return found
+
+
+def _telling_words(
+    dataset: Dataset, labels: Labels, learning: np.ndarray, rng: np.random.Generator, told: Sequence[str]
+) -> list[Finding]:
+    """Texts one of whose words is enough to tell the label of nearly every row, but the columns `told` of already."""
+    rows = _sample(np.flatnonzero(learning), telling.ROWS, rng)
+    found = []
+    for column in dataset.schema.inputs:
+        if column.kind != "text" or column.name in told:
+            continue
+        leaf = leaves.load("modality", column.kind)
+        values = Rows(dataset.table, [column.name], rows).column(column.name)
+        texts = [str(value or "")[: telling.MOST_CHARACTERS].casefold() for value in values]
+        words = telling.telling(texts, [leaf.parts(text) for text in texts], labels.codes[rows])
+        if words is None:
+            continue
+        listed = ", ".join(
+            f"{shortened(word)!r} for {shortened(labels.names[code])!r} ({right:,} of {count:,} rows)"
+            for word, code, right, count in words.words[:4]
+        )
+        found.append(
+            Finding(
+                code="audit.words-tell",
+                severity="warning",
+                message=f"Column {column.name!r} gives the label away: one word of it is enough to tell the label in {words.share:.1%} of "
+                f"{len(rows):,} rows. The words that tell most: {listed}.",
+                advice="Will it be known, and written in this way, when the model is used? If it is made from the label, leave it out of the inputs. "
+                "If not, a small model of words will do.",
+                count=round(words.share * len(rows)),
+                details={
+                    "column": column.name,
+                    "share": words.share,
+                    "words": [[word, labels.names[code], right, count] for word, code, right, count in words.words],
+                },
+            )
+        )
     return found
 
 

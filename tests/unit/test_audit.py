@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from sartor.data import telling
 from sartor.data.audit import audit
 from sartor.data.dataset import Dataset, Finding
 from sartor.data.read import read
+from sartor.modality import text
 
 TOPICS = {
     "parcel": ["where is my delivery", "the courier lost it", "it never arrived", "the tracking page is stuck"],
@@ -44,8 +47,8 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_clean_data_has_no_findings(path: Path) -> None:
-    # Ten rows of each text differ by the number of a customer alone: that is told, and is all.
-    assert set(found(read(write(path, clean_rows())))) == {"audit.near-duplicate"}
+    # Ten rows of each text differ by the number of a customer alone, and twelve texts have words of their own: that is told, and is all.
+    assert set(found(read(write(path, clean_rows())))) == {"audit.near-duplicate", "audit.words-tell"}
 
 
 def test_unreadable_rows_are_counted_with_file_and_line(path: Path) -> None:
@@ -137,6 +140,74 @@ def test_the_label_written_into_the_text(path: Path) -> None:
 def test_a_label_that_is_a_common_word_is_no_giveaway(path: Path) -> None:
     rows = [[text, "customer" if label == "parcel" else "said"] for text, label in clean_rows()]
     assert "audit.label-in-text" not in found(read(write(path, rows)))
+
+
+PRODUCTS = {
+    "Apparel": ["Shirt", "Tshirt", "Kurta", "Jeans"],
+    "Footwear": ["Shoes", "Sandals", "Heels"],
+    "Accessories": ["Watch", "Wallet", "Belt", "Handbag"],
+}
+
+
+def titles(told: float) -> list[list[str]]:
+    """Titles of products, the share `told` of which names its class by the kind of product; the others name a brand alone."""
+    rng = np.random.default_rng(0)
+    brands = ["Nike", "Puma", "Fossil", "Catwalk", "Wrangler", "Lee"]
+    rows = []
+    for i in range(400):
+        label = list(PRODUCTS)[rng.choice(3, p=[0.5, 0.3, 0.2])]
+        kind = f" {rng.choice(PRODUCTS[label])}" if rng.random() < told else ""
+        rows.append([f"{rng.choice(brands)} {rng.choice(['Men', 'Women', 'Unisex'])} {1000 + i}{kind}", label])
+    return rows
+
+
+def test_a_title_whose_words_give_the_class_away(path: Path) -> None:
+    finding = found(read(write(path, titles(told=0.97))))["audit.words-tell"]
+    assert "Column 'text' gives the label away" in finding.message
+    assert finding.details["share"] > 0.95
+    kinds = {kind.casefold(): label for label, kinds in PRODUCTS.items() for kind in kinds}
+    words = finding.details["words"]
+    assert {word for word, *_ in words} <= set(kinds)
+    assert all(kinds[word] == label and right == count for word, label, right, count in words)
+    # A third that names no kind leaves more than a word can tell.
+    assert "audit.words-tell" not in found(read(write(path, titles(told=0.65))))
+
+
+def test_a_word_that_is_in_most_rows_of_one_class_tells_no_more_than_its_size(path: Path) -> None:
+    rows = titles(told=0)
+    for row in rows:
+        row[1] = "Apparel"
+    for row in rows[::20]:
+        row[1] = "Footwear"
+    assert "audit.words-tell" not in found(read(write(path, rows)))
+
+
+def test_texts_without_spaces_are_told_by_what_their_characters_make(path: Path) -> None:
+    rng = np.random.default_rng(0)
+    words = {"服装": ["衬衫", "牛仔"], "鞋": ["皮鞋", "凉拖"], "配饰": ["手表", "钱包"]}
+    rows = []
+    for i in range(300):
+        label = list(words)[i % 3]
+        rows.append([f"{rng.choice(['新款', '经典', '时尚'])}{i}号{rng.choice(words[label])}特价", label])
+    finding = found(read(write(path, rows)))["audit.words-tell"]
+    assert finding.details["share"] == 1.0
+
+
+def test_one_word_of_a_row_is_judged_by_the_other_rows_alone() -> None:
+    """The fast count against the same, row by row and word by word."""
+    rng = np.random.default_rng(0)
+    texts = [" ".join(rng.choice(list("abcdefghijklmn"), size=rng.integers(0, 4))) for _ in range(300)]
+    codes = rng.integers(0, 3, 300)
+    guessed, by = telling.guesses(texts, [text.parts(each) for each in texts], codes)
+    for row, each in enumerate(texts):
+        best, word, label = -1.0, "", int(np.bincount(codes).argmax())
+        for one in sorted(set(each.split())):
+            others = [int(codes[other]) for other in range(300) if other != row and one in texts[other].split()]
+            times = Counter(others)
+            if len(others) >= telling.FEWEST and (max(times.values()) + 1) / (len(others) + 2) > best:
+                best, word = (max(times.values()) + 1) / (len(others) + 2), one
+                label = min(times, key=lambda code: (-times[code], code == codes[row], code))
+        assert (guessed[row], by[row]) == (label, word)
 
 
 def test_rare_and_single_row_classes(path: Path) -> None:
