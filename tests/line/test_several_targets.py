@@ -153,12 +153,12 @@ def test_the_contract_is_verified_again_on_the_same_rows_and_on_others(built, re
 
 def test_the_answer_to_each_target_rests_on_its_own_words(built):
     predictor = predict.Predictor(bundles.load(built))
-    text = "the mirror was broken and late"
+    text = "the mirror was broken again"
     weights = {
         target: {part["text"]: part["weight"] for part in explain.explain(predictor, text, target=target)["parts"]}
         for target in TARGETS
     }
-    assert max(weights["mood"], key=lambda word: weights["mood"][word]) in ("broken", "late")
+    assert max(weights["mood"], key=lambda word: weights["mood"][word]) == "broken"
     assert weights["stars"]["mirror"] == 1.0  # without it another number is told
 
 
