@@ -16,8 +16,8 @@ $(VENV)/installed: pyproject.toml constraints.txt
 demo: install  ## examples/support: a model that is proven to meet its needs, in about five minutes
 	$(BIN)/sartor build examples/support/needs.yaml --out runs/support
 
-test: install  ## everything that must hold
-	$(BIN)/pytest
+test: install  ## everything that must hold, one file of tests a core; the long ones are named first
+	$(BIN)/pytest --numprocesses logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 # Benchmarks resume where they stopped and write docs/benchmarks.md; DATA is the folder of the data sets.
 DATA ?= ../shared/data

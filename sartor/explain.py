@@ -19,7 +19,8 @@ def explain(predictor: Predictor, row: Any, *, target: str | None = None) -> dic
     """`{"answer", "parts": [{"column", "begin", "end", "text", "weight"}]}`; of several targets also the `target` whose answer it is.
 
     target: which answer is explained, where the model answers several targets. weight: by how much the log-odds of what is answered fall when the
-    part is left out; negative when the part spoke against it. Of a task that tells no probability: 1 where the answer changes, else 0.
+    part is left out; negative when the part spoke against it. Of a number: by how much that falls, in the target's unit. Of any other answer without
+    a probability: 1 where it changes, else 0.
     Raises: RowError `row.*`; InputError `explain.target` where it is not said which answer, or there is none of that name.
     """
     head = _head(predictor, target)
@@ -95,6 +96,8 @@ def _support(task: Any, answer: dict[str, Any], other: dict[str, Any]) -> float:
         return whole if answer["labels"] else -whole
     if answer.get("label") in other.get("probabilities", {}):
         return _log_odds(other["probabilities"][answer["label"]])
+    if isinstance(answer.get("value"), int | float):
+        return float(other["value"])
     same = bool(task.same(answer, other))
     if "probability" in other:
         return _log_odds(other["probability"] if same else 1 - other["probability"])
