@@ -36,7 +36,10 @@ EPOCH: Mapping[str, float] = {
 }
 BATCH_S, BATCH_ROWS = 0.03, 32  # what a batch takes beside its products: the optimiser, and starting kernels
 TRY_S = 3.0  # of one training: the checkpoint is read, weights are written
-PRUNED = 0.5  # of a trial's epochs that are done before early scores end it
+WHOLE, PRUNED = (
+    3,
+    0.5,
+)  # of a search: the first tries that run to their end, and of the others the share of their epochs that they do
 TRIALS = (12, 8, 5, 3)  # of a search: as many as the budget has time for, and not fewer than the last
 PRETRAIN_EPOCHS, PRETRAIN_HEAD = 3.0, 1.4
 FILLED = 0.85  # of what is left of the budget that training may take
@@ -149,7 +152,8 @@ class Cost:
             return float(epochs * PRETRAIN_HEAD * EPOCH["train"] * rows * forward)
         if move.step in EPOCH:
             epochs = float(move.arguments.get("epochs", 3))
-            trials = PRUNED * float(move.arguments.get("trials", TRIALS[0])) if move.step == "search" else 1.0
+            tries = float(move.arguments.get("trials", TRIALS[0])) if move.step == "search" else 1.0
+            trials = min(tries, WHOLE) + PRUNED * max(0.0, tries - WHOLE)
             once = forward if move.step == "freeze" else 0.0
             batches = BATCH_S * math.ceil(profile.rows / BATCH_ROWS)
             return float(once + trials * (TRY_S + epochs * (batches + EPOCH[move.step] * forward)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import json
+import math
 import os
 import shutil
 import subprocess
@@ -53,6 +54,7 @@ class Context:
     stop: Stop = field(default_factory=Stop)
     backbone: dict[str, Any] = field(default_factory=dict)  # of the bundle that the step begins with
     members: list[Path] = field(default_factory=list)  # bundles of the plans that the step takes
+    ends: float = math.inf  # by `time.monotonic`, when the process is ended
     notes: dict[str, Any] = field(default_factory=dict)
     _examples: dict[str, Examples] = field(default_factory=dict)
 
@@ -71,6 +73,10 @@ class Context:
             return made
         rows = Rows(self.dataset.table, columns, made.inputs.numbers)
         return replace(made, inputs=rows)[np.flatnonzero(answerable(rows, self.inputs))]
+
+    def left_s(self) -> float:
+        """Seconds until the process is ended, for this step and those after it."""
+        return self.ends - time.monotonic()
 
     def note(self, **facts: Any) -> None:
         """Facts about the step for the journal and the report."""
@@ -176,6 +182,7 @@ def _members(
 
 def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> None:
     """The child's work: every step from `first` on, each prefix written whole into the cache."""
+    ends = math.inf if job.get("time_s") is None else time.monotonic() + job["time_s"]
     dataset, splits = store.load(Path(job["data"]))
     plan, cache = Plan.from_dict(job["plan"]), Path(job["cache"])
     ctx = Context(
@@ -187,6 +194,7 @@ def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> 
         events=events,
         pieces=job.get("pieces", 1),
         stop=stop or Stop(),
+        ends=ends,
     )
     before = bundles.load(cache / job["keys"][job["first"] - 1]) if job["first"] else None
     members = job.get("members") or [[] for _ in plan.moves]
@@ -265,7 +273,7 @@ def versions() -> dict[str, str]:
 def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: float | None) -> tuple[int, int]:
     """Runs the child and passes its events on; returns its exit code and the number of the last step that began."""
     file = cache / f"{job['keys'][-1]}.job.json"
-    bundles.write_json(file, job)
+    bundles.write_json(file, job | {"time_s": timeout_s})
     last = int(job["first"])
     listen: Callable[[dict[str, Any]], None] = events
     with (cache / f"{job['keys'][-1]}.stderr").open("wb") as errors:

@@ -1,12 +1,14 @@
 """search: tunes all weights several times and keeps the best, with rates, sizes and regularisation drawn by optuna (Akiba et al. 2019).
 
 The first try has the priors of `train`, so that on validation the search is never behind them; later ones are drawn by a tree-structured Parzen estimator (Bergstra et al.
-2011) and given up where an epoch's score is below the median of those before at the same share of their epochs.
+2011) and given up where an epoch's score is below the median of those before at the same share of their epochs. What takes longer than forecast
+ends with the best of the tries that there was time for.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Mapping
 from dataclasses import replace
@@ -21,6 +23,7 @@ GIVES = "weights"
 ALSO = "train"  # the step whose arguments it takes besides: those of the first try
 TRIALS = 10
 STEPS = 12  # parts of a training at which tries are compared
+AFTER_S = 15.0  # that the best weights are written in, exported and quantised
 SPREAD = 5.0  # times the prior's rate, up and down
 
 
@@ -56,7 +59,10 @@ def run(bundle: Any, ctx: Any, *, trials: int, **training: Any) -> dict[str, Any
                 intermediate_values={int(step): score for step, score in one["scores"].items()},
             )
         )
+    clock = _Clock(ctx)
     for number in range(len(told), trials):
+        if told and clock.over():
+            break
         # Drawn anew for each: what is drawn then hangs on the tries before and on nothing else.
         study.sampler = optuna.samplers.TPESampler(seed=ctx.seed + number, n_startup_trials=4, multivariate=True)
         if number == 0:
@@ -68,8 +74,8 @@ def run(bundle: Any, ctx: Any, *, trials: int, **training: Any) -> dict[str, Any
             bundle,
             replace(ctx, checkpoints=ctx.checkpoints / f"trial-{number}"),
             settings,
-            watch=lambda record, trial=trial, scores=scores, settings=settings: _given_up(  # type: ignore[misc]
-                record, trial, scores, settings.epochs
+            watch=lambda record, trial=trial, scores=scores, settings=settings: (  # type: ignore[misc]
+                _given_up(record, trial, scores, settings.epochs) or clock.over()
             ),
         )
         pruned = len(outcome.curve) < settings.epochs and trial.should_prune()
@@ -130,6 +136,20 @@ def space(distributions: Any, training: Mapping[str, Any], ctx: Any) -> dict[str
     if not training["label_smoothing"]:
         del choices["label_smoothing"]
     return choices
+
+
+class _Clock:
+    """Whether the time does not hold another epoch."""
+
+    def __init__(self, ctx: Any) -> None:
+        self.ctx, self.before, self.longest = ctx, ctx.left_s(), 0.0
+
+    def over(self) -> bool:
+        left = self.ctx.left_s()
+        if not math.isinf(left):
+            self.longest = max(self.longest, self.before - left)
+        self.before = left
+        return bool(left < AFTER_S + self.longest)
 
 
 def _patience(params: Mapping[str, Any]) -> dict[str, int]:

@@ -286,6 +286,20 @@ def test_masking_hides_few_words_and_no_separator():
     assert ((changed["input_ids"] != ids).sum() - (changed["input_ids"][places] != truth).sum()) == 0
 
 
+def test_a_search_whose_time_is_over_ends_with_the_best_of_what_it_tried(rows, tmp_path, monkeypatch):
+    _, _, settings, source = rows
+    start = (Move("start", {"backbone": source}), Move("fit", {}))
+    left = iter(
+        [90.0, 80.0, 70.0, 60.0, 20.0]
+    )  # when the search begins, after three epochs of the first try, and after one of the second
+    monkeypatch.setattr(follow.Context, "left_s", lambda ctx: next(left, 5.0))
+    ended = made(settings, *start, Move("search", {"trials": 4, "epochs": 2}), cache=tmp_path / "short")
+    tries = notes(ended)["tries"]
+    assert len(tries) == 2
+    assert notes(ended)["chosen"] in [one["params"] for one in tries]
+    assert next(left, None) is None
+
+
 def test_a_search_is_never_behind_its_first_try_and_goes_on_where_it_was_stopped(rows, tmp_path):
     _, _, settings, source = rows
     start = (Move("start", {"backbone": source}), Move("fit", {}))

@@ -126,7 +126,10 @@ def best_possible(world, limit):
             world.make(candidate, made.prospects.cost)
             first = 5.0 + candidate.seconds
             continue
-        candidate.plan = with_sizes(candidate.plan, made.outlook(candidate, left_s=BUDGET_S - made.judging_s()).sizes)
+        sizes = made.outlook(candidate, left_s=BUDGET_S - made.judging_s()).sizes
+        if any(size.get("epochs") == 0 for size in sizes.values()):  # which the whole budget does not hold
+            continue
+        candidate.plan = with_sizes(candidate.plan, sizes)
         world.make(candidate, made.prospects.cost)
         one = min(
             chance(
