@@ -384,3 +384,68 @@ def test_what_a_teacher_must_be_is_said(rows):
     with pytest.raises(InputError, match="members") as caught:
         made(settings, *beginning(source), Move("distil", {}))
     assert caught.value.code == "plan.argument"
+
+
+def graphs_of(*moves):
+    return {"inputs": ["text"], "plan": Plan("member", moves).as_dict()}
+
+
+def test_a_cascade_answers_as_the_member_that_is_asked(rows):
+    from sartor.backbone import cascade as body
+
+    dataset, splits, settings, source = rows
+    cheap = (Move("start", {"backbone": "ngram", "leaf": "ngram"}), Move("fit", {}), Move("export", {}))
+    large = (*beginning(source), *EXPORT)
+    both = made(settings, Move("cascade", {"members": [graphs_of(*cheap), graphs_of(*large)], "lost": 0.0}))
+    told = notes(both)
+    assert told["accuracy"]["both"] >= told["accuracy"]["larger"]
+    assert 0 <= told["asked_further"] <= 1
+    texts = dataset.table.column("text").take(splits.test).to_pylist()
+    answers = predict.load(both.path).predict(texts)
+    members = [predict.load(made(settings, *moves).path).predict(texts) for moves in (cheap, large)]
+    sure, scales = both.meta["runtime"]["sure"][0], both.meta["runtime"]["scales"]
+
+    def scaled(answer, scale):
+        odds = np.log(np.array(list(answer["probabilities"].values())))
+        share = np.exp(scale * odds - (scale * odds).max())
+        return share / share.sum()
+
+    further = 0
+    for answer, one, other in zip(answers, *members, strict=True):
+        first = scaled(one, scales[0])
+        asked = first.max() < sure
+        further += asked
+        expected = scaled(other, scales[1]) if asked else first
+        assert list(answer["probabilities"].values()) == pytest.approx(expected, abs=1e-4)
+    assert 0 < further < len(texts) or sure > 1
+    assert predict.load(both.path).predict(texts[:1]) == answers[:1]
+    files = [name for name, entry in both.manifest["files"].items() if entry.get("deploy")]
+    assert {f"{body.FOLDER}/0/runtime/onnx/model.onnx", f"{body.FOLDER}/1/runtime/onnx/model.onnx"} <= set(files)
+
+
+def test_the_cheap_model_answers_as_much_as_nothing_is_lost():
+    """Against every limit tried in turn."""
+    from sartor.step.cascade import chosen
+
+    rng = np.random.default_rng(0)
+    codes = rng.integers(0, 3, 400)
+    cheap, larger = (rng.standard_normal((400, 3)) + strength * np.eye(3)[codes] for strength in (1.5, 3.0))
+    for lost in (0.0, 0.01, 0.05):
+        limit, further, scores = chosen(cheap, larger, codes, lost=lost)
+        shifted = np.exp(cheap - cheap.max(1, keepdims=True))
+        sure = 1 / shifted.sum(1)
+        best = None
+        for one in [*np.unique(sure), 1.01]:
+            right = np.where(sure >= one, cheap.argmax(1) == codes, larger.argmax(1) == codes).mean()
+            if right >= (larger.argmax(1) == codes).mean() - lost - 1e-12:
+                best = (one, (sure < one).mean(), right)
+                break
+        assert (limit, further, scores["both"]) == pytest.approx(best)
+
+
+@pytest.mark.parametrize("members", [[], [graphs_of(Move("start", {"backbone": "ngram", "leaf": "ngram"}))] * 2])
+def test_what_a_cascade_takes_is_said(rows, members):
+    _, _, settings, _ = rows
+    with pytest.raises(InputError, match="end in graphs|ends in graphs") as caught:
+        made(settings, Move("cascade", {"members": members}))
+    assert caught.value.code == "plan.argument"
