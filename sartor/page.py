@@ -1406,13 +1406,25 @@ def _candidate_story(item: Record) -> list[Child]:
     ]
 
 
+# Of what is believed of a system before it is measured; the page knows reports alone, not what measured them.
+EXPECTED_UNITS = dict.fromkeys(("latency_p50", "latency_p95", "latency_p99"), " ms") | {
+    "throughput": " rows/s",
+    "cold_start": " s",
+    "training_time": " s",
+    "size": " MB",
+    "memory": " MB",
+}
+
+
 def _expected(item: Record) -> str:
     """What was believed of a candidate before it was made."""
     told = []
     for name, ends in _part(item, "outlook", "values").items():
         low, mid, high = (_number(ends, end) for end in ("low", "mid", "high"))
         if low is not None and mid is not None and high is not None:
-            told.append(f"{_clip(str(name), 60)} {mid:.3g} ({low:.3g} – {high:.3g})")
+            name = _clip(str(name), 60).removesuffix(" at concurrency 1")
+            unit = EXPECTED_UNITS.get(name.partition(" ")[0], "")
+            told.append(f"{name} {mid:.3g}{unit} ({low:.3g} – {high:.3g})")
     return " · ".join(told[:8])
 
 

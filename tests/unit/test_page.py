@@ -894,3 +894,24 @@ def test_a_teacher_in_a_plan_is_shown_inside_its_step() -> None:
     assert "bert-large" in text
     assert "It is larger." in text
     assert "temperature = 2" in text
+
+
+def test_what_was_expected_is_told_with_its_unit() -> None:
+    ends = {"low": 0.4421, "mid": 0.713, "high": 1.15}
+    values = {
+        "accuracy": ends,
+        "latency_p95 at concurrency 1": ends,
+        "latency_p95 at concurrency 8": ends,
+        "size": ends,
+    }
+    told = page._expected({"outlook": {"values": values}})
+    assert told == (
+        "accuracy 0.713 (0.442 – 1.15) · latency_p95 0.713 ms (0.442 – 1.15) · "
+        "latency_p95 at concurrency 8 0.713 ms (0.442 – 1.15) · size 0.713 MB (0.442 – 1.15)"
+    )
+
+
+def test_units_are_those_of_the_measures() -> None:
+    from sartor.needs import SYSTEM
+
+    assert {name: f" {unit}" for name, (unit, *_) in SYSTEM.items()} == page.EXPECTED_UNITS
