@@ -289,9 +289,8 @@ def test_masking_hides_few_words_and_no_separator():
 def test_a_search_whose_time_is_over_ends_with_the_best_of_what_it_tried(rows, tmp_path, monkeypatch):
     _, _, settings, source = rows
     start = (Move("start", {"backbone": source}), Move("fit", {}))
-    left = iter(
-        [90.0, 80.0, 70.0, 60.0, 20.0]
-    )  # when the search begins, after three epochs of the first try, and after one of the second
+    # When the search begins, after both epochs of the first try, before the second, and after its first epoch.
+    left = iter([90.0, 80.0, 70.0, 60.0, 20.0])
     monkeypatch.setattr(follow.Context, "left_s", lambda ctx: next(left, 5.0))
     ended = made(settings, *start, Move("search", {"trials": 4, "epochs": 2}), cache=tmp_path / "short")
     tries = notes(ended)["tries"]
