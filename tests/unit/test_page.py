@@ -725,7 +725,7 @@ def test_leak_is_named_beside_the_verdict_with_both_scores() -> None:
 def test_a_mistake_is_shown_with_its_picture_and_with_no_other() -> None:
     report = sentiment_missed()
     mistakes = report["figures"]["label"]["mistakes"]
-    inside = "data:image/png;base64,iVBORw0KGgo="
+    inside = "data:image/png;base64," + base64.b64encode(bytes(range(256)) * 40).decode()  # whole, however long
     mistakes[0] |= {"inputs": {"image": ""}, "pictures": {"image": inside}}
     mistakes[1] |= {"inputs": {"image": ""}, "pictures": {"image": "https://example.org/follow.png"}}
     mistakes[2] |= {"inputs": {"image": ""}, "pictures": {"image": 'data:image/png;base64,"><script>'}}
