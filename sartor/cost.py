@@ -25,21 +25,20 @@ CHILD_S, MEASURE_S = (5.0, 2.5), (10.0, 4.0)
 SECONDS: Mapping[str, tuple[float, float]] = {"start": (1.0, 0.5), "export": (5.0, 0.5), "quantise": (3.0, 0.5)}
 OTHER_S = 5.0  # of a step that is not known here
 SPEED_SHARE = 0.4  # of the measured matrix speed that a forward pass over batches has
-# An epoch over one forward pass of the rows: forward, backward and the optimiser. Adapters spare the gradients of the body's own weights.
+# An epoch over one forward pass of the rows: forward, backward and the optimiser. Measured over tuning all weights (docs/benchmarks.md, climb): an adapter spares the
+# gradients of the body's own weights and adds products of its own, which are small and slow.
 EPOCH: Mapping[str, float] = {
     "train": 3.5,
     "search": 3.5,
-    "lora": 2.8,
-    "bottleneck": 2.8,
-    "prompt": 3.2,
+    "lora": 3.4,
+    "bottleneck": 2.3,
+    "prompt": 3.7,
     "freeze": 1.3,  # of the last two blocks of six, with the activations below them computed once
 }
 BATCH_S, BATCH_ROWS = 0.03, 32  # what a batch takes beside its products: the optimiser, and starting kernels
 TRY_S = 3.0  # of one training: the checkpoint is read, weights are written
-WHOLE, PRUNED = (
-    3,
-    0.5,
-)  # of a search: the first tries that run to their end, and of the others the share of their epochs that they do
+WHOLE = 3  # of a search: the first tries, that run to their end
+PRUNED = 0.5  # the share of their epochs that the others do
 TRIALS = (12, 8, 5, 3)  # of a search: as many as the budget has time for, and not fewer than the last
 PRETRAIN_EPOCHS, PRETRAIN_HEAD = 3.0, 1.4
 FILLED = 0.85  # of what is left of the budget that training may take
