@@ -235,6 +235,10 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
     encoder = made.float()  # whatever type the checkpoint has: half of one is slow on a CPU, and no head is of it
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
+    if meta.get("shape"):
+        from sartor import shaping
+
+        shaping.apply(encoder, meta["shape"], str(meta["family"]))
 
     class Encoder(nn.Module):
         def __init__(self) -> None:

@@ -116,7 +116,7 @@ class Chooser:
 
     def judge(self, outputs: np.ndarray) -> tuple[float, float, float]:
         """Of outputs [n, …] for the validation rows: (primary metric, higher is better; log loss; the scale that has this loss)."""
-        scale, log_loss = _scale(self.task, self.spec, outputs, self.truth)
+        scale, log_loss = scale_of(self.task, self.spec, outputs, self.truth)
         return _score(self.task, self.spec, outputs, self.truth, self.task.PRIMARY), log_loss, scale
 
     def __call__(
@@ -171,7 +171,7 @@ class Chooser:
         truth, every = [self.spec["classes"][code] for code in targets], out
         if not self.seen:
             truth, every = [*self.truth, *truth], np.concatenate([outputs, out])
-        scale, log_loss = _scale(self.task, self.spec, every, truth)
+        scale, log_loss = scale_of(self.task, self.spec, every, truth)
         return _score(self.task, self.spec, every, truth, self.task.PRIMARY), log_loss, scale
 
 
@@ -232,7 +232,7 @@ def _score(task: Any, spec: Any, outputs: np.ndarray, truth: Any, name: str) -> 
     return value if metric.better == "higher" else -value
 
 
-def _scale(task: Any, spec: Any, outputs: np.ndarray, truth: Any) -> tuple[float, float]:
+def scale_of(task: Any, spec: Any, outputs: np.ndarray, truth: Any) -> tuple[float, float]:
     """The factor on the outputs with the least log loss on validation, where the task has one; else 1.
 
     Log loss is convex in the factor, so a search over one bracket finds it (Guo et al. 2017: temperature scaling).
