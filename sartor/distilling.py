@@ -34,6 +34,7 @@ class Taught:
     unlabelled: bool
     copies: int
     slips: float
+    pieces: int
 
     def work(self, bundle: Any, ctx: Any, model: models.Model, settings: tuning.Settings) -> Work:
         """What the loop asks for."""
@@ -46,16 +47,15 @@ class Work(tuning.Work):
     def __init__(self, bundle: Any, ctx: Any, model: models.Model, settings: tuning.Settings, taught: Taught) -> None:
         super().__init__(bundle, ctx, model, settings)
         self.taught, self.labelled = taught, len(self.ids)
-        more = beside(ctx, unlabelled=taught.unlabelled, copies=taught.copies, slips=taught.slips)
+        more = beside(ctx, unlabelled=taught.unlabelled, copies=taught.copies, slips=taught.slips, pieces=taught.pieces)
         self.inputs = [*self.train.inputs, *more]
         self.ids = [*self.ids, *self.processor.encode(more)]
         self.costs = self.processor.costs(self.ids)
-        self.answers = {
-            name: tensor(given)
-            for name, given in asked(
-                ctx, self.inputs, [head["output"] for head, _ in self.heads], bf16=settings.bf16
-            ).items()
-        }
+        outputs = [head["output"] for head, _ in self.heads]
+        # What is changed anew in every epoch is answered anew, where teacher and student read alike; else the answer to the row as it is has to do.
+        self.beside = _teachers(ctx, bundle) if settings.noise or settings.augment else []
+        told = {} if self.beside else asked(ctx, self.inputs, outputs, bf16=settings.bf16)
+        self.answers = {name: tensor(given) for name, given in told.items()}
         ctx.note(taught={"labelled": self.labelled, "beside": len(more), "teachers": len(ctx.members)})
         self.follow: _Follow | None = None
         if taught.hidden or taught.relations:
@@ -68,13 +68,15 @@ class Work(tuning.Work):
 
     def loss(self, positions: np.ndarray) -> torch.Tensor:
         """The mean loss of a batch [B]: of the teachers' answers, of labels where there are, and of what else is followed."""
-        features = self.model.body(**tensors(self._batch(positions)))
+        batch = tensors(self._batch(positions))
+        features = self.model.body(**batch)
+        answers = self._answered(batch, positions)
         labelled = positions < self.labelled
-        index, known = tensor(positions), tensor(positions[labelled])
+        known = tensor(positions[labelled])
         losses = []
         for head, task in self.heads:
             outputs = self.model.heads[head["output"]](features)
-            told = self.answers[head["output"]][index]
+            told = answers[head["output"]]
             loss = self.taught.answers * _imitated(task, outputs, told, self.taught.temperature).mean()
             if labelled.any() and self.taught.answers < 1:
                 own = task.loss(
@@ -88,6 +90,15 @@ class Work(tuning.Work):
             losses.append(loss)
         total = self.together.total(losses)
         return total if self.follow is None else total + self.follow.loss(positions)
+
+    def _answered(self, batch: Mapping[str, torch.Tensor], positions: np.ndarray) -> dict[str, torch.Tensor]:
+        """What the teachers say of a batch, the mean over them."""
+        if not self.beside:
+            index = tensor(positions)
+            return {name: given[index] for name, given in self.answers.items()}
+        with torch.no_grad():
+            each = [teacher(**batch) for teacher in self.beside]
+        return {name: torch.stack([one[name].float() for one in each]).mean(0) for name in each[0]}
 
     def _follow(self) -> None:
         teacher = models.load(self.ctx.members[0])
@@ -104,7 +115,23 @@ class Work(tuning.Work):
         return leaves.load("backbone", meta["backbone"]["leaf"]).processor(path, meta["backbone"]).encode(self.inputs)  # type: ignore[no-any-return]
 
 
-def fit(bundle: Any, ctx: Any, *, unlabelled: bool, copies: int, slips: float) -> dict[str, Any]:
+def _teachers(ctx: Any, bundle: Any) -> list[Any]:
+    """The teachers as models, where every one reads as the student does: by the same leaf, with the same settings; else none."""
+
+    def reading(path: Path) -> tuple[Any, dict[str, bytes]]:
+        files = sorted((path / "processor").rglob("*"))
+        return _meta(path)["backbone"]["leaf"], {file.name: file.read_bytes() for file in files if file.is_file()}
+
+    mine = reading(bundle.path)
+    if any(reading(path) != mine for path in ctx.members):
+        return []
+    models_of = [models.load(path).to(device()).eval() for path in ctx.members]
+    for model in models_of:
+        model.requires_grad_(False)
+    return models_of
+
+
+def fit(bundle: Any, ctx: Any, *, unlabelled: bool, copies: int, slips: float, pieces: int) -> dict[str, Any]:
     """A body that fits itself, on the labels and on the teachers' likeliest answers for the rows beside. Returns what changes in `bundle.json`."""
     from sartor.errors import InputError
     from sartor.step.fit import Chooser, judging
@@ -117,7 +144,7 @@ def fit(bundle: Any, ctx: Any, *, unlabelled: bool, copies: int, slips: float) -
         why = "a body that fits itself learns from likeliest answers, and the task has none"
         raise InputError("plan.body", method="distil", why=why)
     train = ctx.examples("train")
-    more = beside(ctx, unlabelled=unlabelled, copies=copies, slips=slips)
+    more = beside(ctx, unlabelled=unlabelled, copies=copies, slips=slips, pieces=pieces)
     targets = task.encode(train.targets[head["target"]], spec)
     if more:
         told = asked(ctx, more, [head["output"]], bf16=False)[head["output"]]
@@ -139,22 +166,28 @@ def fit(bundle: Any, ctx: Any, *, unlabelled: bool, copies: int, slips: float) -
     return {"backbone": record}
 
 
-def beside(ctx: Any, *, unlabelled: bool, copies: int, slips: float) -> list[dict[str, Any]]:
-    """Inputs that have no label of their own: rows without one, and copies of the training rows with slips, the same for the same seed."""
+def beside(ctx: Any, *, unlabelled: bool, copies: int, slips: float, pieces: int) -> list[dict[str, Any]]:
+    """Inputs that have no label of their own: rows without one, copies of the training rows with slips, and new ones out of pieces of two rows each; the same
+    for the same seed."""
     columns = [column["name"] for column in ctx.inputs]
     found = list(Rows(ctx.dataset.table, columns, ctx.splits.unlabelled)) if unlabelled else []
     kinds = {column["name"]: leaves.load("modality", column["kind"]) for column in ctx.inputs}
     rng = np.random.default_rng(ctx.seed)
+    rows = ctx.examples("train").inputs
+
+    def changed(row: Mapping[str, Any], how: str, *more: Any, **named: Any) -> dict[str, Any]:
+        return {
+            name: getattr(kinds[name], how)(value, *(other[name] for other in more), rng, **named)
+            if value is not None and hasattr(kinds[name], how) and all(other[name] is not None for other in more)
+            else value
+            for name, value in row.items()
+        }
+
     for _ in range(copies if any(hasattr(leaf, "varied") for leaf in kinds.values()) else 0):
-        for row in ctx.examples("train").inputs:
-            found.append(
-                {
-                    name: kinds[name].varied(value, rng, rate=slips)
-                    if value is not None and hasattr(kinds[name], "varied")
-                    else value
-                    for name, value in row.items()
-                }
-            )
+        found += [changed(row, "varied", rate=slips) for row in rows]
+    for _ in range(pieces if any(hasattr(leaf, "pieced") for leaf in kinds.values()) else 0):
+        others = rng.permutation(len(rows))
+        found += [changed(row, "pieced", rows[int(other)]) for row, other in zip(rows, others, strict=True)]
     return found
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -21,38 +22,85 @@ def spread(count: int, kept: int) -> list[int]:
 def importance(
     model: Any, processor: Any, ctx: Any, heads: Sequence[dict[str, Any]], family: str, *, rows: int, batch_rows: int
 ) -> dict[str, np.ndarray]:
-    """{"heads": [blocks, heads], "inner": [blocks, units]}: how much the loss of a training row would change without each, to first order.
+    """{"heads": [blocks, heads], "inner": [blocks, units]} of an encoder: how much the loss of a training row would change without each, to first order.
 
-    The mean over rows of |gradient of a row's loss at a gate of 1 on each head's states, or on each unit|. Larger is more important; padded with NaN where blocks differ.
+    As of `_felt`; padded with NaN where blocks differ.
     """
     names = shaping.layers_of(family, "prune")
     size = shaping.head_size(model.body.encoder)
     wide = {"heads": size, "inner": 1}
-    layers = {
-        (number, what): block.get_submodule(name)
+    places = {
+        (number, what): Gate(block.get_submodule(name), wide[what])
         for number, block in enumerate(model.body.blocks())
         for what, name in (("heads", names[3]), ("inner", names[5]))
     }
-    gates: dict[tuple[int, str], torch.Tensor] = {}
+    found = _felt(model, processor, ctx, heads, list(places.values()), rows=rows, batch_rows=batch_rows)
+    told = dict(zip(places, found, strict=True))
+    blocks = range(len(model.body.blocks()))
+    return {what: _stacked([told[number, what] for number in blocks]) for what in wide}
 
-    def hook(place: tuple[int, str]) -> Any:
-        def gated(layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
-            states = given[0]  # [B, T, in]; a gate for each row, so that gradients of rows do not cancel
-            gates[place] = torch.ones(
-                len(states), 1, states.shape[-1] // wide[place[1]], device=states.device, requires_grad=True
-            )
-            return (states * gates[place].repeat_interleave(wide[place[1]], dim=-1), *given[1:])
 
-        return gated
+def importance_of_channels(
+    model: Any,
+    processor: Any,
+    ctx: Any,
+    heads: Sequence[dict[str, Any]],
+    readers: Sequence[Any],
+    *,
+    rows: int,
+    batch_rows: int,
+) -> np.ndarray:
+    """[modules, channels] of what each of these modules reads; as of `_felt`, padded with NaN."""
+    gates = [Gate(reader, 1, channels=True) for reader in readers]
+    return _stacked(_felt(model, processor, ctx, heads, gates, rows=rows, batch_rows=batch_rows))
 
-    hooks = [layer.register_forward_pre_hook(hook(place)) for place, layer in layers.items()]
+
+@dataclass
+class Gate:
+    """A factor of 1 on what a layer reads, one for every `wide` numbers of it, or one for each channel of its maps."""
+
+    layer: nn.Module
+    wide: int
+    channels: bool = False
+    factors: torch.Tensor | None = None
+
+    def __call__(self, _layer: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+        states = given[
+            0
+        ]  # [B, T, in] or [B, channels, H, W]; a gate for each row, so that gradients of rows do not cancel
+        shape = (
+            (len(states), states.shape[1], 1, 1) if self.channels else (len(states), 1, states.shape[-1] // self.wide)
+        )
+        self.factors = torch.ones(shape, device=states.device, requires_grad=True)
+        spread = self.factors if self.channels else self.factors.repeat_interleave(self.wide, dim=-1)
+        return (states * spread, *given[1:])
+
+    def felt(self) -> np.ndarray:
+        """The sum over rows of |gradient| at each."""
+        assert self.factors is not None
+        assert self.factors.grad is not None
+        return self.factors.grad.flatten(1).abs().sum(0).cpu().numpy()  # type: ignore[no-any-return]
+
+
+def _felt(
+    model: Any,
+    processor: Any,
+    ctx: Any,
+    heads: Sequence[dict[str, Any]],
+    gates: Sequence[Gate],
+    *,
+    rows: int,
+    batch_rows: int,
+) -> list[np.ndarray]:
+    """Of each gate the mean over training rows of |gradient of a row's loss at it|. Larger is more important."""
+    hooks = [gate.layer.register_forward_pre_hook(gate) for gate in gates]
     model.to(device()).eval()
     moving = [parameter for parameter in model.parameters() if parameter.requires_grad]
     for parameter in moving:
         parameter.requires_grad_(False)
     train = ctx.examples("train")
     order = np.random.default_rng(ctx.seed).permutation(len(train))[:rows]
-    found = {(number, what): np.zeros(layer.in_features // wide[what]) for (number, what), layer in layers.items()}
+    found: list[Any] = [0.0] * len(gates)
     try:
         for begin in range(0, len(order), batch_rows):
             part = train[np.sort(order[begin : begin + batch_rows])]
@@ -65,9 +113,7 @@ def importance(
                     task.loss(outputs[head["output"]], targets, head["spec"], smoothing=0.0, class_weights=None).sum()
                 )
             torch.stack(losses).sum().backward()
-            for place, gate in gates.items():
-                assert gate.grad is not None
-                found[place] += gate.grad.abs().sum((0, 1)).cpu().numpy() / len(order)
+            found = [before + gate.felt() / len(order) for before, gate in zip(found, gates, strict=True)]
             ctx.progress("importance", done=min(begin + batch_rows, len(order)), total=len(order), unit="rows")
     finally:
         for one in hooks:
@@ -75,8 +121,7 @@ def importance(
         for parameter in moving:
             parameter.requires_grad_(True)
         model.cpu()
-    blocks = range(len(model.body.blocks()))
-    return {what: _stacked([found[number, what] for number in blocks]) for what in wide}
+    return found
 
 
 def chosen(importance: dict[str, np.ndarray], *, heads: float, inner: float, step: int) -> dict[str, list[np.ndarray]]:
@@ -88,6 +133,24 @@ def chosen(importance: dict[str, np.ndarray], *, heads: float, inner: float, ste
         "heads": _largest(importance["heads"], heads, least=1, step=1),
         "inner": _largest(importance["inner"], inner, least=step, step=step),
     }
+
+
+def chosen_channels(importance: np.ndarray, *, share: float, step: int) -> list[np.ndarray]:
+    """Which channels of each convolution are kept: as of `chosen`, a whole number of `step` and at least one step."""
+    return _largest(importance, share, least=step, step=step)
+
+
+def cut_channels(places: Sequence[tuple[Any, Any, Any, Any]], kept: Sequence[np.ndarray]) -> None:
+    """Takes all channels but these out of convolutions. places: as a backbone's `channels` gives them."""
+    for (before, norm, _, after), channels in zip(places, kept, strict=True):
+        chosen = torch.from_numpy(channels)
+        before.weight = nn.Parameter(before.weight.data[chosen].clone())
+        after.weight = nn.Parameter(after.weight.data[:, chosen].clone())
+        before.out_channels = after.in_channels = norm.num_features = len(channels)
+        for name in ("weight", "bias"):
+            setattr(norm, name, nn.Parameter(getattr(norm, name).data[chosen].clone()))
+        for name in ("running_mean", "running_var"):
+            setattr(norm, name, getattr(norm, name)[chosen].clone())
 
 
 def cut(encoder: nn.Module, family: str, kept: dict[str, list[np.ndarray]]) -> None:
@@ -113,10 +176,13 @@ def _largest(scores: np.ndarray, share: float, *, least: int, step: int) -> list
     counts = np.bincount(of_block, minlength=len(scores))
     kept = []
     for row, places, count in zip(even, there, counts, strict=True):
-        most = max(min(least, len(places)), min(len(places), round(count / step) * step))
-        best = np.argsort(-np.where(np.isnan(row), -np.inf, row), kind="stable")[:most]
-        kept.append(np.sort(best))
+        kept.append(largest(row, max(min(least, len(places)), min(len(places), round(count / step) * step))))
     return kept
+
+
+def largest(scores: np.ndarray, most: int) -> np.ndarray:
+    """The places of so many of the largest scores [things], in order; NaN is nothing."""
+    return np.sort(np.argsort(-np.where(np.isnan(scores), -np.inf, scores), kind="stable")[:most])
 
 
 def _stacked(each: Sequence[np.ndarray]) -> np.ndarray:

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from sartor.backbone import hub
 from sartor.errors import InputError
 
 # How the layers of a block are called in the families of transformers whose attention reads the number of heads off its states: (queries, keys, values, what they
@@ -33,7 +34,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
         "ffn.lin2",
     ),
 }
-LAYERS = {**LAYERS, **dict.fromkeys(("roberta", "xlm-roberta", "electra"), LAYERS["bert"])}
+LAYERS = {family: LAYERS.get(family, LAYERS["bert"]) for family in hub.CUT}
 STACKS = ("encoder.layer", "transformer.layer", "layers")  # where a body of transformers has its blocks
 
 

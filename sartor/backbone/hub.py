@@ -34,6 +34,7 @@ FAMILIES = (
     "mpnet",
     "albert",
 )
+CUT = ("bert", "distilbert", "roberta", "xlm-roberta", "electra")  # families whose blocks can be taken apart
 MAX_TOKENS = 512
 LEAST_TOKENS, MOST_TOKENS = 32, 256  # attention's cost grows with the square; longer documents are read to this length
 BATCH_UNITS = 2048  # tokens of a padded batch: the fastest of 1,024 to 8,192 on two cores, in float32 and in bf16
@@ -148,6 +149,21 @@ def flops(ref: str, profile: Any) -> float:
     width = checkpoint.size_of(ref, config, "hidden_size", "dim", otherwise=384)
     inner = checkpoint.size_of(ref, config, "intermediate_size", "hidden_dim", otherwise=4 * width)
     return float(2 * layers * (4 * width * width + 2 * width * inner) * profile.tokens)
+
+
+def anatomy(ref: str) -> dict[str, int] | None:
+    """{blocks; of_block, numbers of each; words, width: of the table} of a checkpoint whose blocks can be cut; None of another."""
+    config = pretrained.config_of(find(ref))
+    if config.get("model_type") not in CUT or not isinstance(config.get("vocab_size"), int):
+        return None
+    width = checkpoint.size_of(ref, config, "hidden_size", "dim", otherwise=384)
+    inner = checkpoint.size_of(ref, config, "intermediate_size", "hidden_dim", otherwise=4 * width)
+    return {
+        "blocks": checkpoint.size_of(ref, config, "num_hidden_layers", "n_layers", otherwise=6),
+        "of_block": 4 * width * width + 2 * width * inner,
+        "words": config["vocab_size"],
+        "width": width,
+    }
 
 
 def processor(folder: Path, meta: Mapping[str, Any]) -> TokenProcessor:

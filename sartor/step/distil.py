@@ -31,6 +31,7 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
         "unlabelled": True,
         "copies": 0,
         "slips": 0.1,
+        "pieces": 0,
         "label_smoothing": 0.0,
         "members": members,
         **arguments,
@@ -41,7 +42,7 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
     return own | train.resolve(given, ctx)
 
 
-OWN = ("members", "temperature", "answers", "hidden", "relations", "unlabelled", "copies", "slips")
+OWN = ("members", "temperature", "answers", "hidden", "relations", "unlabelled", "copies", "slips", "pieces")
 
 
 def run(
@@ -56,18 +57,20 @@ def run(
     unlabelled: bool,
     copies: int,
     slips: float,
+    pieces: int,
     **training: Any,
 ) -> dict[str, Any]:
     """The bundle with what it learned of its teachers. Returns what changes in `bundle.json`.
 
     members: the teachers, as of `fuse`. temperature: of both sides' answers. answers: the share of the loss that is the teachers', the rest being the labels'. hidden, relations:
     weights of following the first teacher's last states and attention. unlabelled: whether rows without a label are asked too. copies: of each labelled text, with
-    slips in a share `slips` of its words. A body that fits itself learns from the teachers' likeliest answers.
+    slips in a share `slips` of its words. pieces: new texts for each, made of stretches of it and of another. Where training changes rows anew in every epoch (`augment`, `noise`) a
+    teacher that reads as the student does is asked about what the student sees. A body that fits itself learns from the teachers' likeliest answers.
     """
     from sartor import distilling, tuning
 
     if leaves.load("backbone", bundle.meta["backbone"]["leaf"]).TRAINS != "gradient":
-        return distilling.fit(bundle, ctx, unlabelled=unlabelled, copies=copies, slips=slips)
+        return distilling.fit(bundle, ctx, unlabelled=unlabelled, copies=copies, slips=slips, pieces=pieces)
     taught = distilling.Taught(
         temperature=temperature,
         answers=answers,
@@ -76,6 +79,7 @@ def run(
         unlabelled=unlabelled,
         copies=copies,
         slips=slips,
+        pieces=pieces,
     )
     model, _ = tuning.tune(bundle, ctx, tuning.Settings(**training), work=taught.work)
     return tuning.save(model, bundle, ctx)
