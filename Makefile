@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-faults bench-serve bench-verdict bench-verify bench-audit bench-growth bench-labels bench-climb clean
+.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-faults bench-serve bench-verdict bench-verify bench-audit bench-growth bench-labels bench-climb bench-cut clean
 
 install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt

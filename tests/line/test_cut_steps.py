@@ -449,3 +449,178 @@ def test_what_a_cascade_takes_is_said(rows, members):
     with pytest.raises(InputError, match=r"ends? in graphs") as caught:
         made(settings, Move("cascade", {"members": members}))
     assert caught.value.code == "plan.argument"
+
+
+@pytest.mark.parametrize(
+    ("given", "told", "smaller"),
+    [
+        ({"precision": "int8"}, ("int8", "dynamic", False), 2.5),
+        ({"precision": "int8", "activations": "static"}, ("int8", "static", True), 2.5),
+        ({"precision": "int8", "activations": "float"}, ("int8", "float", True), 1.3),
+        ({"precision": "int4"}, ("int4", "float", True), 1.3),
+        ({"precision": "float32"}, ("float32", "float", True), 0.9),
+    ],
+)
+def test_fewer_bits_are_smaller_and_answer_nearly_alike(rows, given, told, smaller):
+    dataset, splits, settings, source = rows
+    export = Move("export", {"runtime": "onnx"})
+    whole = made(settings, *beginning(source), export)
+    packed = made(settings, *beginning(source), export, Move("quantise", given))
+    record = packed.meta["runtime"]
+    assert (record["precision"], record["activations"], record["batch_invariant"]) == told
+    graph = "runtime/onnx/model.onnx"
+    sizes = [one.manifest["files"][graph]["bytes"] for one in (whole, packed)]
+    assert sizes[0] > smaller * sizes[1]
+    texts = dataset.table.column("text").take(splits.test).to_pylist()
+    before, after = (predict.load(one.path).predict(texts) for one in (whole, packed))
+    apart = [
+        abs(a["probabilities"]["positive"] - b["probabilities"]["positive"]) for a, b in zip(before, after, strict=True)
+    ]
+    assert np.mean(apart) < 0.02
+    if record["batch_invariant"]:  # whatever a row is answered with
+        alone = [predict.load(packed.path).predict([text])[0] for text in texts[:20]]
+        assert [one["label"] for one in alone] == [one["label"] for one in after[:20]]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"precision": "int3"},
+        {"precision": "int8", "activations": "none"},
+        {"precision": "float32", "activations": "static"},
+    ],
+)
+def test_bits_that_there_are_not_are_refused(rows, given):
+    _, _, settings, source = rows
+    with pytest.raises(InputError, match="quantise") as caught:
+        made(settings, *beginning(source), Move("export", {}), Move("quantise", given))
+    assert caught.value.code == "plan.argument"
+
+
+def test_another_runtime_answers_alike_or_says_what_it_needs(rows, monkeypatch):
+    dataset, splits, settings, source = rows
+    texts = dataset.table.column("text").take(splits.test[:20]).to_pylist()
+    pytest.importorskip("openvino")
+    export = Move("export", {"runtime": "openvino"})
+    for precision, near in (("float32", 1e-4), ("int8", 0.1)):
+        packed = made(settings, *beginning(source), export, Move("quantise", {"precision": precision}))
+        assert packed.meta["runtime"]["name"] == "openvino"
+        assert packed.meta["runtime"]["batch_invariant"]
+        served, trained = (
+            predict.load(packed.path).predict(texts),
+            predict.load(packed.path, runtime="torch").predict(texts),
+        )
+        for one, other in zip(served, trained, strict=True):
+            assert one["probabilities"] == pytest.approx(other["probabilities"], abs=near)
+
+
+def test_a_runtime_that_is_not_installed_is_named(rows, monkeypatch):
+    import sys
+
+    _, _, settings, source = rows
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    start = (Move("start", {"backbone": source}), Move("fit", {}))
+    with pytest.raises(InputError, match=r"sartor\[openvino\]") as caught:
+        made(settings, *start, Move("export", {"runtime": "openvino"}))
+    assert caught.value.code == "leaf.missing-package"
+
+
+def test_so_many_times_as_fast_is_what_the_table_says(rows):
+    dataset, splits, settings, source = rows
+    whole = (Move("start", {"backbone": source}), Move("fit", {}))
+    small = made(settings, *whole, Move("prune", {"faster": 1.5}), *EXPORT)
+    told = notes(made(settings, *whole, Move("prune", {"faster": 1.5})))
+    table, shape = told["table"], small.meta["backbone"]["shape"]
+    assert table["block_ms"] > 0
+    assert shape["blocks"] == len(told["blocks"]) <= 4
+    assert shape["blocks"] < 4 or sum(shape["heads"]) < 16 or sum(shape["inner"]) < 256
+    answers_alike(small, dataset.table.column("text").take(splits.test[:20]).to_pylist())
+    for wrong in ({"faster": 0.5}, {"faster": 2.0, "blocks": 0.5}, {"faster": 1e6}):
+        with pytest.raises(InputError, match="faster") as caught:
+            made(settings, *whole, Move("prune", wrong))
+        assert caught.value.code == "plan.argument"
+
+
+def test_what_is_kept_in_time_is_the_best_of_every_choice():
+    """Two blocks of two heads and two steps of units: against all that could be kept."""
+    from itertools import product
+
+    from sartor.latencies import Table, fastest
+
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        table = Table(0.1, 1.0, {1: -0.2, 2: 0.0}, {1: -0.4, 2: 0.0})
+        importance = {"heads": rng.random((2, 2)), "inner": rng.random((2, 2))}
+        faster = float(rng.uniform(1.1, 2.5))
+        kept = fastest(table, importance, faster=faster, step=1)
+        left = 2.1 / faster - 0.1
+        options = [(0, 0), *product((1, 2), (1, 2))]
+
+        def worth(choice, importance=importance):
+            return sum(
+                np.sort(importance[what][block])[::-1][:most].sum()
+                for block, one in enumerate(choice)
+                for what, most in zip(("heads", "inner"), one, strict=True)
+            )
+
+        def took(choice, table=table):
+            return sum(table.of(*one) for one in choice if one[0])
+
+        best = max(worth(choice) for choice in product(options, options) if took(choice) <= left - 0.02)
+        found = [(len(kept["heads"][block]), len(kept["inner"][block])) for block in range(2)]
+        assert took(found) <= left + 1e-9
+        assert worth(found) >= best - 1e-9
+
+
+def test_texts_out_of_pieces_are_made_of_what_there_was():
+    from sartor.modality import text
+
+    rng = np.random.default_rng(0)
+    one, other = "a b c d e f", "u v w x"
+    lengths = set()
+    for _ in range(200):
+        words = text.pieced(one, other, rng).split()
+        cut = next((place for place, word in enumerate(words) if word in other), len(words))
+        assert " ".join(words[:cut]) in one
+        assert " ".join(words[cut:]) in other
+        assert cut >= 1
+        lengths.add(len(words))
+    assert lengths == set(range(1, 11))
+    assert set(text.pieced("这是一个好地方", "真不错", rng)) <= set("这是一个好地方真不错")
+    assert text.pieced("", "", rng).strip() == ""
+
+
+def test_a_student_learns_from_pieces_too(rows):
+    dataset, splits, settings, source = rows
+    small = (*beginning(source), Move("prune", {"blocks": 0.5}))
+    told = {"members": [teacher(source)], "epochs": 1, "pieces": 2, "copies": 1}
+    student = made(settings, *small, Move("distil", told))
+    assert notes(student)["taught"]["beside"] == 3 * len(splits.train)
+
+
+def test_a_teacher_is_asked_about_what_the_student_sees(rows):
+    """With noise in every epoch: the same as asking the teacher about the very texts."""
+    from sartor import distilling, tuning
+    from sartor import model as models
+
+    dataset, splits, settings, source = rows
+    whole = made(settings, *beginning(source))
+    ctx = follow.Context(dataset, splits, settings["made_of"]["inputs"], {"label": "classify"}, 0)
+    ctx.checkpoints, ctx.members = settings["cache"] / "asked.checkpoints", [whole.path]
+    from sartor.step import train
+
+    ctx.backbone = whole.meta["backbone"]
+    given = tuning.Settings(**train.resolve({"noise": 0.3, "epochs": 1}, ctx))
+    taught = distilling.Taught(1.0, 1.0, 0.0, 0.0, False, 0, 0.1, 0)
+    work = distilling.Work(whole, ctx, models.load(whole.path).eval(), given, taught)
+    assert len(work.beside) == 1
+    torch.manual_seed(3)
+    # The student is its own teacher here, so what is left is the entropy of its answers to the texts with slips.
+    loss = float(work.loss(np.arange(16)))
+    torch.manual_seed(3)
+    batch = {key: torch.from_numpy(array) for key, array in work._batch(np.arange(16)).items()}
+    with torch.inference_mode():
+        logs = work.model(**batch)["output_0"].log_softmax(-1)
+    assert loss == pytest.approx(float(-(logs.exp() * logs).sum(-1).mean()), rel=1e-3)
+    clean = work.processor.padded([work.ids[i] for i in range(16)])
+    assert clean["input_ids"].tolist() != batch["input_ids"].tolist()
