@@ -61,7 +61,6 @@ EXPORT = (Move("export", {"runtime": "onnx"}), Move("quantise", {"precision": "f
 @pytest.mark.slow
 def test_half_of_the_channels_are_taken_out_taught_and_served(ground):
     dataset, splits, settings, leaf, places = ground
-    [target] = settings["made_of"]["targets"]
     whole = made(settings, *beginning(leaf))
     cut = (*beginning(leaf), Move("prune", {"channels": 0.5}))
     small = made(settings, *cut)

@@ -591,7 +591,7 @@ def test_texts_out_of_pieces_are_made_of_what_there_was():
 
 
 def test_a_student_learns_from_pieces_too(rows):
-    dataset, splits, settings, source = rows
+    _, splits, settings, source = rows
     small = (*beginning(source), Move("prune", {"blocks": 0.5}))
     told = {"members": [teacher(source)], "epochs": 1, "pieces": 2, "copies": 1}
     student = made(settings, *small, Move("distil", told))
