@@ -104,6 +104,20 @@ def apply(encoder: Any, shape: Mapping[str, Any], family: str) -> None:
     encoder.config.vocab_size = words
 
 
+def configured(config: Mapping[str, Any], shape: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint's configuration that says what a shape is, as far as transformers has words for it: blocks and words, and units where all blocks have as many."""
+    told = dict(config)
+    inner = set(shape.get("inner", ()))
+    new = {
+        ("num_hidden_layers", "n_layers"): shape.get("blocks"),
+        ("vocab_size",): shape.get("words"),
+        ("intermediate_size", "hidden_dim"): inner.pop() if len(inner) == 1 else None,
+    }
+    for names, value in new.items():
+        told |= {name: int(value) for name in names if name in told and value is not None}
+    return told
+
+
 class Factorised(nn.Module):
     """A table of narrow rows that one layer widens (Lan et al. 2020, section 3.1): [words, rank] · [rank, size]."""
 

@@ -5,6 +5,7 @@ What is left is a smaller dense model, faster on any machine; it wants to be tra
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from sartor import leaves
@@ -55,6 +56,7 @@ def run(
     what its parts take on this machine (`sartor/latencies.py`); then what is kept is what is worth the most for its time.
     """
     from sartor import model as models
+    from sartor import shaping
 
     meta = bundle.meta
     model = models.load(bundle.path)
@@ -65,6 +67,10 @@ def run(
         shape = _channels(model, processor, ctx, leaf, meta["heads"], channels)
     else:
         shape = _encoder(model, processor, ctx, meta, blocks, heads, inner, faster)
+        config = shaping.configured(
+            json.loads((bundle.path / "config.json").read_text(encoding="utf-8")), shape["shape"]
+        )
+        (ctx.folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     ctx.note(weights=[before, sum(parameter.numel() for parameter in model.parameters())])
     return {"backbone": models.save(model, ctx.folder, {**meta["backbone"], **shape}, whole=True)}
 

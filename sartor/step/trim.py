@@ -60,7 +60,7 @@ def run(bundle: Any, ctx: Any, *, words: int, rank: int, rows: int) -> dict[str,
     (ctx.folder / "processor").mkdir(parents=True, exist_ok=True)
     for file in folder.iterdir():
         (ctx.folder / "processor" / file.name).write_bytes(file.read_bytes())
-    _write(ctx.folder, told, kept, bundle.path)
+    _write(ctx.folder, told, kept)
     shape["words"] = len(kept)
     ctx.note(words=[int(table.num_embeddings), len(kept)])
     if rank and rank < weight.shape[1]:
@@ -72,6 +72,7 @@ def run(bundle: Any, ctx: Any, *, words: int, rank: int, rows: int) -> dict[str,
     else:
         made = torch.nn.Embedding(len(kept), weight.shape[1], _weight=weight.clone())
     encoder.set_input_embeddings(made)
+    _configured(ctx.folder, bundle.path, kept, shape)
     backbone = {**meta["backbone"], "shape": {**meta["backbone"].get("shape", {}), **shape}}
     return {"backbone": models.save(model, ctx.folder, backbone, whole=True)}
 
@@ -155,8 +156,8 @@ def _closure(number: int, parts: Mapping[int, tuple[int, int]], kept: set[int]) 
     return found
 
 
-def _write(folder: Path, told: dict[str, Any], kept: np.ndarray, source: Path) -> None:
-    """The tokenizer, its settings and the configuration, with the words' new numbers."""
+def _write(folder: Path, told: dict[str, Any], kept: np.ndarray) -> None:
+    """The tokenizer and its settings, with the words' new numbers."""
     new = {int(old): number for number, old in enumerate(kept)}
     model = told["model"]
     if model["type"] == "Unigram":
@@ -189,7 +190,14 @@ def _write(folder: Path, told: dict[str, Any], kept: np.ndarray, source: Path) -
                 str(new[int(old)]): one for old, one in config["added_tokens_decoder"].items() if int(old) in new
             }
             more.write_text(json.dumps(config, ensure_ascii=False), encoding="utf-8")
-    config = json.loads((source / "config.json").read_text(encoding="utf-8"))
+
+
+def _configured(folder: Path, source: Path, kept: np.ndarray, shape: Mapping[str, Any]) -> None:
+    """The checkpoint's configuration, with the words' new numbers."""
+    from sartor import shaping
+
+    new = {int(old): number for number, old in enumerate(kept)}
+    config = shaping.configured(json.loads((source / "config.json").read_text(encoding="utf-8")), shape)
     for name in ("pad_token_id", "bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"):
         if isinstance(config.get(name), int) and config[name] in new:
             config[name] = new[config[name]]

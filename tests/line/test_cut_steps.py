@@ -624,3 +624,19 @@ def test_a_teacher_is_asked_about_what_the_student_sees(rows):
     assert loss == pytest.approx(float(-(logs.exp() * logs).sum(-1).mean()), rel=1e-3)
     clean = work.processor.padded([work.ids[i] for i in range(16)])
     assert clean["input_ids"].tolist() != batch["input_ids"].tolist()
+
+
+def test_a_cut_encoder_is_opened_by_transformers(rows):
+    from transformers import AutoModel
+
+    from sartor import model as models
+    from sartor.backbone import hub
+
+    dataset, splits, settings, source = rows
+    small = made(settings, *beginning(source), Move("trim", {}), Move("prune", {"blocks": 0.5}), *EXPORT)
+    theirs = AutoModel.from_pretrained(small.path, add_pooling_layer=False, attn_implementation="eager").eval()
+    ours = models.load(small.path).eval()
+    batch = hub.processor(small.path, small.meta["backbone"])([{"text": "the plot was dull"}])
+    given = {key: torch.from_numpy(array) for key, array in batch.items()}
+    with torch.inference_mode():
+        assert torch.allclose(theirs(**given).last_hidden_state, ours.body.states(**given), atol=1e-5)
