@@ -632,7 +632,7 @@ def test_a_cut_encoder_is_opened_by_transformers(rows):
     from sartor import model as models
     from sartor.backbone import hub
 
-    dataset, splits, settings, source = rows
+    _, _, settings, source = rows
     small = made(settings, *beginning(source), Move("trim", {}), Move("prune", {"blocks": 0.5}), *EXPORT)
     theirs = AutoModel.from_pretrained(small.path, add_pooling_layer=False, attn_implementation="eager").eval()
     ours = models.load(small.path).eval()
