@@ -32,13 +32,14 @@ SECONDS: Mapping[str, tuple[float, float]] = {
 }
 OTHER_S = 5.0  # of a step that is not known here
 SPEED_SHARE = 0.4  # of the measured matrix speed that a forward pass over batches has
-# An epoch over one forward pass of the rows: forward, backward and the optimiser. Adapters spare the gradients of the body's own weights.
+# An epoch over one forward pass of the rows: forward, backward and the optimiser. Measured over tuning all weights (docs/benchmarks.md, climb): an adapter spares the
+# gradients of the body's own weights and adds products of its own, which are small and slow.
 EPOCH: Mapping[str, float] = {
     "train": 3.5,
     "search": 3.5,
-    "lora": 2.8,
-    "bottleneck": 2.8,
-    "prompt": 3.2,
+    "lora": 3.4,
+    "bottleneck": 2.3,
+    "prompt": 3.7,
     "freeze": 1.3,  # of the last two blocks of six, with the activations below them computed once
     "distil": 3.5,  # of what is left of the student
 }
