@@ -111,7 +111,7 @@ def cascade(cheap: Plan, larger: Plan, inputs: Sequence[str], *, body: str) -> C
     """A cheap model before a larger one; both plans end in graphs."""
     members = [{"inputs": list(inputs), "plan": plan.as_dict()} for plan in (cheap, larger)]
     why = "The cheap model answers what it is sure of, the larger one the rest."
-    return Cut("cascade", f"after {body}", (Move("cascade", {"members": members}, why),), why, Left(put_before=body))
+    return Cut("cascade", f"{body} first", (Move("cascade", {"members": members}, why),), why, Left(put_before=body))
 
 
 def taught_by(parent: Plan, inputs: Sequence[str]) -> Mapping[str, Any]:

@@ -53,7 +53,8 @@ class Work(tuning.Work):
         self.costs = self.processor.costs(self.ids)
         outputs = [head["output"] for head, _ in self.heads]
         # What is changed anew in every epoch is answered anew, where teacher and student read alike; else the answer to the row as it is has to do.
-        self.beside = _teachers(ctx, bundle) if settings.noise or settings.augment else []
+        anew = bool(settings.noise) or (settings.augment and hasattr(self.processor, "augmented"))
+        self.beside = _teachers(ctx, bundle) if anew else []
         told = {} if self.beside else asked(ctx, self.inputs, outputs, bf16=settings.bf16)
         self.answers = {name: tensor(given) for name, given in told.items()}
         ctx.note(taught={"labelled": self.labelled, "beside": len(more), "teachers": len(ctx.members)})

@@ -334,7 +334,7 @@ class Front:
             eight = Plan("larger", (*moves, *_packed("int8")))
             small = Plan("cheap", (_start(other.name, other.leaf), Move("fit", {}), Move("export", {})))
             cut = cuts.cascade(small, eight, inputs, body=other.name)
-            name = f"{_short(body)} {way}, int8, {cut.name}"
+            name = f"{other.name}, then {_short(body)} {way}, int8"
             plan, made = Plan(name, cut.moves, cut.reason), name.replace(",", "").replace(" ", "-")
             yield Candidate(made, plan, cut.kind, made, body.name, "int8", parent=weights, way=way, left=cut.left)
 
@@ -529,7 +529,8 @@ class Front:
             return pick, why
         # The precision of the cut, where there is a choice: so that what the cut takes and saves is told apart from what fewer bits do.
         parent = max(whole, key=lambda one: (one.precision == pick.precision, seen[one.id].promise))
-        return parent, f"{pick.plan.name} is made from it, and is {why[0].lower()}{why[1:]}"
+        chance = f"{seen[parent.id].chance:.0%} likely to meet every need"
+        return parent, f"{chance}, and {pick.plan.name} is made from it: {why[0].lower()}{why[1:]}"
 
     def _parent(self, candidate: Candidate) -> Candidate | None:
         """The one that a candidate is cut from, where it was tried."""

@@ -189,12 +189,11 @@ def fuse(
     heads: int,
     width: int,
     sample: Mapping[str, np.ndarray],
-    attention: bool = True,
 ) -> tuple[dict[str, int], float]:
     """Rewrites attention, layer norm and GELU as ONNX Runtime's fused operators: (how many of each, the largest difference).
 
-    attention: whether it becomes one operator, whose products cannot be made static then. Fusing is a rewriting of patterns. Where it fails, finds nothing
-    or changes the outputs by more than TOLERANCE, the plain graph is kept, with 0 fused operators.
+    Fusing is a rewriting of patterns. Where it fails, finds nothing or changes the outputs by more than TOLERANCE, the plain graph is
+    kept, with 0 fused operators.
     """
     import logging
 
@@ -205,15 +204,13 @@ def fuse(
     for name in list(logging.root.manager.loggerDict):
         if name.startswith(("fusion", "onnx_model", "optimizer", "onnxruntime")):
             logging.getLogger(name).setLevel(logging.ERROR)
-    wanted = FusionOptions("bert")
-    wanted.enable_attention = attention
     try:
         model = optimizer.optimize_model(
             str(source),
             model_type="bert",
             num_heads=heads,
             hidden_size=width,
-            optimization_options=wanted,
+            optimization_options=FusionOptions("bert"),
             opt_level=0,
         )
         model.save_model_to_file(str(target), use_external_data_format=False)

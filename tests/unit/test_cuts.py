@@ -23,7 +23,7 @@ def test_every_cut_of_a_tuned_encoder_is_a_candidate_with_steps_that_fit():
     found = {one.id: one for one in front.possible() if one.parent}
     names = {"trimmed", "cut-to-3-blocks", "cut-to-2-blocks", "cut-to-1-block"}
     assert {f"minilm-tuned-{name}-{precision}" for name in names for precision in ("float32", "int8")} <= set(found)
-    assert {"ngram-taught-by-minilm", "minilm-tuned-int8-after-ngram"} <= set(found)
+    assert {"ngram-taught-by-minilm", "ngram-then-minilm-tuned-int8"} <= set(found)
     for one in found.values():
         assert one.parent == "tuned minilm"
         assert one.plan.check() == "graphs"
@@ -64,7 +64,7 @@ def test_what_a_cut_shares_with_its_parent_has_the_same_keys():
 
 
 def test_the_parent_is_made_and_measured_first():
-    front = front_of("size <= 4", budget="2h")
+    front = front_of("size <= 4 MB", budget="2h")
     tried(front, "majority", 250, 0.6, megabytes=0.002)
     tried(front, "ngram", 700, 0.9, megabytes=9.0)
     front.waiting = [one for one in front.waiting if one.id in (THREE, "minilm-tuned-int8")]
@@ -76,7 +76,7 @@ def test_the_parent_is_made_and_measured_first():
 
 
 def test_a_cut_of_what_failed_is_passed_over():
-    front = front_of("size <= 4", budget="2h")
+    front = front_of("size <= 4 MB", budget="2h")
     tried(front, "majority", 250, 0.6)
     parent = waiting(front, "minilm-tuned-int8")
     front.waiting.remove(parent)

@@ -74,7 +74,8 @@ def test_only_steps_that_there_are_make_candidates(monkeypatch):
     monkeypatch.setattr("sartor.front._there", lambda step: step != "lora")
     few = replace(ENGLISH, rows=64, unlabelled=900)
     kinds = {candidate.kind for candidate in front_of("accuracy >= 0.9", profile=few).possible()}
-    assert kinds == {"trivial", "linear", "frozen", "contrasted", "last blocks", "tuned", "searched", "read on"}
+    cut = {"cut", "taught", "cascade"}
+    assert kinds == {"trivial", "linear", "frozen", "contrasted", "last blocks", "tuned", "searched", "read on"} | cut
     kinds = {candidate.kind for candidate in front_of("accuracy >= 0.9").possible()}
     assert not kinds & {"contrasted", "read on"}  # enough rows of a class, and none without a label
 
@@ -283,7 +284,7 @@ def test_what_is_foreseen_stands_in_the_order_in_which_it_would_be_tried():
     assert [one.id for one in told][:2] == ["majority", "ngram"]
     assert len(told) == len(list(front.possible()))
     passed = [one for one in told if one.status == "skipped"]
-    assert {one.precision for one in passed if one.kind != "searched"} == {"float32"}  # 91 MB
+    assert {one.precision for one in passed if one.cause != "time"} == {"float32"}  # 91 MB
     assert told[-len(passed) :] == passed
     assert all(one.outlook["values"]["size"] for one in told)
 
