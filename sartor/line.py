@@ -723,9 +723,10 @@ def _packed_alike(
     if flips is None:
         return None
     predictor = Predictor(staged, threads=needs.threads)
-    alone = [predictor.predict([row])[0] for row in test.inputs]
+    invariant = bool(predictor.batch_invariant)  # else every row was answered alone
+    alone = [predictor.predict([row])[0] for row in test.inputs] if invariant else answers
     number, unlike = _unlike(answers, alone, ground)
-    return flips | {"alone": {"n": number, "differ": unlike, "invariant": bool(predictor.batch_invariant)}}
+    return flips | {"alone": {"n": number, "differ": unlike, "invariant": invariant}}
 
 
 def _notes(prefixes: list[Path]) -> dict[str, Any]:

@@ -1400,37 +1400,38 @@ def _packed(flips: Record) -> Html | None:
     if number is None or not rows or differ is None or not of:
         return None
     said = _t("packed.flips", part=f"{number:,.0f}", whole=f"{rows:,.0f}")
-    how = "packed.alone" if differ else "packed.alike"
+    how = "packed.singly" if alone.get("invariant") is False else "packed.alone" if differ else "packed.alike"
     return _h("p", said, " ", _t(how, part=f"{differ:,.0f}", whole=f"{of:,.0f}"), class_="soft small")
 
 
-def _saved(report: Record, item: Record, quality: Record) -> str:
+def _saved(report: Record, item: Record, quality: Record) -> list[Child]:
     """What a cut took from the model that it was made from, and what it saved; nothing of what is no cut."""
     parent = _text(item, "parent")
     alike = [one for one in _items(report, "candidates") if parent and _text(one, "weights") == parent]
     alike = [one for one in alike if _text(one, "status") == "measured"]
     if not alike or _text(item, "status") != "measured":
-        return ""
+        return []
     from_ = max(alike, key=lambda one: _text(one, "precision") == _text(item, "precision"))
 
     def both(need: Record) -> tuple[float | None, float | None]:
         return tuple(_number(_value(_items(one, "values"), need), "measured") for one in (item, from_))  # type: ignore[return-value]
 
-    said = []
+    said: list[list[Child]] = []
     mine, its = both(quality)
     if mine is not None and its is not None:
-        said.append(f"{_named(quality)} {mine - its:+.3f}")
+        said.append([_named(quality, within=True), f" {mine - its:+.3f}".replace("-", "−")])
     for need, word in ((_latency_need(report), "saved.faster"), ({"measure": "size"}, "saved.smaller")):
         mine, its = both(need)
         if mine and its:
-            said.append(_t(word, times=f"{its / mine:.1f}"))
+            said.append([_t(word, times=f"{its / mine:.1f}")])
     seconds = _number(item, "seconds")
     if seconds is not None:
-        said.append(_t("saved.took", time=_duration(seconds)))
-    return f"{_text(from_, 'name')}: {', '.join(said)}" if said else ""
+        said.append([_t("saved.took", time=_duration(seconds))])
+    parted = [part for place, one in enumerate(said) for part in (", " if place else ": ", *one)]
+    return [_typed(_text(from_, "name"), 80), *parted] if said else []
 
 
-def _candidate_story(item: Record, saved: str = "") -> list[Child]:
+def _candidate_story(item: Record, saved: Sequence[Child]) -> list[Child]:
     reason, why = _text(item, "reason") or _text(_part(item, "plan"), "reason"), _text(item, "why")
     steps = _items(_part(item, "plan"), "steps")
     chosen_for, expected = _text(item, "chosen_for"), _expected(item)
@@ -1440,7 +1441,7 @@ def _candidate_story(item: Record, saved: str = "") -> list[Child]:
         _h("p", _h("b", _t("candidate.expected")), " ", _typed(expected, 600), class_="soft small")
         if expected
         else None,
-        _h("p", _h("b", _t("candidate.saved")), " ", _typed(saved, 300)) if saved else None,
+        _h("p", _h("b", _t("candidate.saved")), " ", list(saved)) if saved else None,
         _h("p", _h("b", _t("candidate.why")), " ", _typed(why, 600)) if why else None,
         _more(_count("candidate.steps", len(steps)), _plan_list(_part(item, "plan"))) if steps else None,
     ]
@@ -2441,6 +2442,7 @@ TEXT: dict[str, dict[str, str]] = {
         "saved.took": "{time} to make",
         "packed.flips": "{part} of {whole} answers to the test rows differ from those of the float model that it was made from.",
         "packed.alike": "Answered one at a time, all {whole} stay the same.",
+        "packed.singly": "Every row is answered by itself, whatever comes with it.",
         "packed.alone": "Answered one at a time, {part} of {whole} change.",
         "candidate.chosen-for": "Why now:",
         "candidate.expected": "Expected before it was made:",
@@ -2760,6 +2762,7 @@ TEXT: dict[str, dict[str, str]] = {
         "saved.took": "用时 {time}",
         "packed.flips": "测试数据的 {whole} 个回答中，有 {part} 个与其浮点原模型不同。",
         "packed.alike": "逐条回答时，全部 {whole} 个不变。",
+        "packed.singly": "每条数据总是单独回答，与同来的数据无关。",
         "packed.alone": "逐条回答时，{whole} 个中有 {part} 个改变。",
         "candidate.chosen-for": "为何此时尝试：",
         "candidate.expected": "构建之前的预期：",
