@@ -20,6 +20,7 @@ from sartor import pruning, shaping
 
 SHARES = (0.25, 0.5, 0.75, 1.0)  # of heads and of units, that are timed; what lies between is on a line between
 CALLS, ROUNDS = 40, 5  # of each: the least of the medians
+BINS = 400  # of the time that is left
 LEAST = 0.05  # of a whole block's time, that any block has
 
 
@@ -39,11 +40,9 @@ class Table:
 
     def as_dict(self) -> dict[str, Any]:
         """For the notes of the step."""
-        told = {"fixed_ms": self.fixed, "block_ms": self.block, "heads": self.heads, "inner": self.inner}
-        return {
-            name: {str(n): round(ms, 4) for n, ms in value.items()} if isinstance(value, Mapping) else round(value, 4)
-            for name, value in told.items()
-        }
+        saved = {"heads": self.heads, "inner": self.inner}
+        told = {name: {str(n): round(ms, 4) for n, ms in each.items()} for name, each in saved.items()}
+        return {"fixed_ms": round(self.fixed, 4), "block_ms": round(self.block, 4), **told}
 
 
 def measure(
@@ -119,16 +118,16 @@ def fastest(
         best = after
         choices.append(chosen)
         options.append(mine)
-    place, kept = int(np.argmax(best)), {"heads": [], "inner": []}
+    place = int(np.argmax(best))
+    kept: dict[str, list[np.ndarray]] = {"heads": [], "inner": []}
     for b in reversed(range(count)):
         h, u, bins, _ = options[b][int(choices[b][place])]
         place -= bins
         for what, scores, most in (("heads", heads[b], h), ("inner", inner[b], u)):
             kept[what].insert(0, pruning.largest(scores, most))
+    if not any(map(len, kept["heads"])):
+        raise ValueError(f"not one block fits into the {left:.2f} ms that are left")
     return kept
-
-
-BINS = 400
 
 
 def _timed(
