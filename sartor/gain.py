@@ -259,7 +259,7 @@ def _cut_traits(nature: Nature) -> dict[str, Share]:
 SERVER_MS = 0.6
 FASTER_INT8: Share = (-0.6, 0.3)  # MiniLM with fused operators 4.1 against 6.7 ms on AVX2 (docs/log.md, 2026-11-23)
 SMALLER_INT8: Share = (-1.35, 0.12)  # MiniLM 23.5 against 90.9 MB
-WORDS_SPREAD = 0.3  # of the logarithm of the rows of a table that are estimated to stay
+WORDS_SPREAD = 0.4  # of the logarithm of the rows of a table that are estimated to stay
 # Latency over that of the larger model of a cascade: most rows do not reach it, those at the end of the distribution ask both.
 AFTER_CHEAP: Share = (-0.7, 0.4)
 AFTER_CHEAP_AT_END: Share = (0.1, 0.15)
