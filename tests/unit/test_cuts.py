@@ -64,9 +64,9 @@ def test_what_a_cut_shares_with_its_parent_has_the_same_keys():
 
 
 def test_the_parent_is_made_and_measured_first():
-    front = front_of("size <= 4 MB", budget="2h")
+    front = front_of("size <= 12 MB", budget="2h")
     tried(front, "majority", 250, 0.6, megabytes=0.002)
-    tried(front, "ngram", 700, 0.9, megabytes=9.0)
+    tried(front, "ngram", 700, 0.9, megabytes=19.0)
     front.waiting = [one for one in front.waiting if one.id in (THREE, "minilm-tuned-int8")]
     decision = front.next(left_s=7000)
     assert decision.candidate == "minilm-tuned-int8"
@@ -76,7 +76,7 @@ def test_the_parent_is_made_and_measured_first():
 
 
 def test_a_cut_of_what_failed_is_passed_over():
-    front = front_of("size <= 4 MB", budget="2h")
+    front = front_of("size <= 12 MB", budget="2h")
     tried(front, "majority", 250, 0.6)
     parent = waiting(front, "minilm-tuned-int8")
     front.waiting.remove(parent)
