@@ -69,11 +69,13 @@ KINDS: Mapping[str, tuple[float, Share]] = {
 }
 CONTRASTED: Share = (-0.25, 0.3)  # over the frozen body; assumed (Tunstall et al. 2022), so its spread is wide
 WEIGHTS: Share = (0.0, 0.1)  # what no trait tells: the same plan with another seed
+# Of a cut beside those of its parent, which it shares: a student follows its teacher, and what is not trained again has no luck of its own.
+TAUGHT_WEIGHTS, SAME_WEIGHTS = (0.0, 0.06), (0.0, 0.02)
 INT8: Share = (0.02, 0.04)  # sst2 .883 against .881 in float (docs/benchmarks.md, honesty)
 INT8_CALIBRATED: Share = (0.05, 0.1)  # convolutions, whose scales are fixed beforehand
 # Assumed until `make bench-cut` has measured them: of each halving of the blocks, with what is left taught by the whole; of the words that go; of a body that fits
 # itself by a tuned one's answers; of the larger model's answers that the cheaper one gives.
-CUT: Share = (0.12, 0.1)
+CUT: Share = (0.15, 0.07)
 TRIMMED: Share = (0.02, 0.04)
 TAUGHT: Share = (-0.08, 0.1)
 CASCADE: Share = (0.02, 0.03)
@@ -219,7 +221,7 @@ def quality_traits(nature: Nature, scale: Scale) -> dict[str, Share]:
         return traits | ({"taught itself": TAUGHT} if nature.taught else {})
     traits |= {
         f"body {nature.body}": (DOUBLING * nature.doublings, BODY[1]) if nature.pretrained else FITTED,
-        f"weights {nature.weights}": WEIGHTS,
+        f"weights {nature.weights}": WEIGHTS if not nature.parent else TAUGHT_WEIGHTS if nature.taught else SAME_WEIGHTS,
     }
     if not nature.pretrained:
         traits["from nothing"] = NOTHING
