@@ -54,16 +54,17 @@ class World:
         """What validation would say of a candidate; always the same."""
         if candidate.id not in self.known:
             eight = candidate.precision == "int8"
-            wrong = self.wrong["majority" if candidate.trivial else candidate.weights]
+            wrong = self.wrong_of(candidate)
             right = self.rng.binomial(
                 self.valid, 1 / (1 + math.exp(wrong + (self.rng.normal(0.02, 0.02) if eight else 0.0)))
             )
             found = bounds.proportion(right, self.valid)
             details = {"successes": right, "trials": self.valid, "of": self.valid}
-            network = candidate.kind in KINDS
-            ms = (3.4 if eight else 7.0) if network else 0.9
+            network = candidate.kind in (*KINDS, "cut", "cascade")
+            ms = 0.6 + candidate.left.share * (2.8 if eight else 6.4) if network else 0.9
             ms *= math.exp(self.rng.normal(0.0, 0.05))
-            megabytes = (23.5 if eight else 90.9) if network else 5.0
+            table = 14.0 if candidate.left.trimmed else 48.3
+            megabytes = (table + 42.6 * candidate.left.share) / (3.9 if eight else 1.0) if network else 5.0
             self.known[candidate.id] = Report(
                 [
                     Value(ACCURACY, right / self.valid, found.low, found.high, self.valid, details=details),
@@ -73,19 +74,33 @@ class World:
             )
         return self.known[candidate.id]
 
+    def wrong_of(self, candidate):
+        """How wrong its answers are, in log-odds; of a cut by what was taken from its parent, which is assumed."""
+        if candidate.trivial:
+            return self.wrong["majority"]
+        if candidate.weights not in self.wrong:
+            parent = self.wrong["ngram"] if candidate.kind == "taught" else self.wrong[candidate.parent]
+            halvings = -math.log2(candidate.left.share)
+            lost = {"taught": self.rng.normal(-0.08, 0.08), "cascade": self.rng.normal(0.02, 0.02)}
+            more = lost.get(candidate.kind, self.rng.normal(0.02, 0.03) + halvings * self.rng.normal(0.15, 0.05))
+            self.wrong[candidate.weights] = parent + more
+        return self.wrong[candidate.weights]
+
     def make(self, candidate, cost):
         """Takes its time: the seconds of each step that was not made yet."""
         plain = type(cost)(self.profile, made=set(cost.made))
         steps = {}
-        prefixes = []
+        alone = plain.seconds(candidate.plan) - plain.measuring(candidate.plan)  # with what teaches it or answers before it
         for place, move in enumerate(candidate.plan.moves):
             beginning = type(candidate.plan)("", candidate.plan.moves[: place + 1])
-            prefixes.append(beginning)
             if not plain.has(beginning):
                 steps[move.step] = plain.of(move, candidate.plan) * self.step.get(move.step, self.slower)
         steps["measure"] = plain.measuring(candidate.plan) * self.slower
         candidate.steps = steps
         candidate.seconds = sum(steps.values()) + (4.0 * self.slower if len(steps) > 1 else 0.0)
+        own = sum(plain.of(move, candidate.plan) for move in candidate.plan.moves if move.step in steps)
+        if candidate.kind in ("taught", "cascade"):
+            candidate.seconds += max(0.0, alone - own - 10.0) * self.slower
         candidate.report, candidate.status = self.measure(candidate), "measured"
 
 
