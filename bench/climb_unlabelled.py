@@ -140,7 +140,8 @@ def table(book: Book) -> str:
             one = next(iter(each.values()))
             gains = [100 * (each[seed]["accuracy"] - tuned[seed]["accuracy"]) for seed in seeds]
             read = [one["notes"].get("pretrain", {}) for one in each.values()]
-            guessed = [told["guessing"] for told in read if "guessing" in told]  # of many epochs it is too long for a row
+            # Of many epochs it is too long for a row.
+            guessed = [told["guessing"] for told in read if "guessing" in told]
             lines.append(
                 [
                     name,
