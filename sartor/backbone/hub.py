@@ -267,9 +267,11 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
         def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
             states = self.states(input_ids, attention_mask, token_type_ids)
             if self.pooling == "cls":
-                return states[:, 0]
-            weights = attention_mask.unsqueeze(-1).to(states.dtype)
-            return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+                pooled = states[:, 0]
+            else:
+                weights = attention_mask.unsqueeze(-1).to(states.dtype)
+                pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+            return functional.normalize(pooled, dim=-1) if meta.get("unit") else pooled
 
         def states(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
             """Of every token of the input: [B, T, width]."""
