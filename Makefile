@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 export HF_HUB_OFFLINE ?= 1
 
-.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-faults bench-serve bench-verdict bench-verify bench-audit bench-growth bench-labels bench-climb clean
+.PHONY: install demo test lint format bench-quality bench-training bench-kill bench-faults bench-serve bench-verdict bench-verify bench-audit bench-growth bench-labels bench-climb bench-cut clean
 
 install: $(VENV)/installed
 $(VENV)/installed: pyproject.toml constraints.txt
@@ -71,6 +71,10 @@ PYTHON312 ?= python3.12
 
 bench-climb: install $(foreach peer,setfit trainer autogluon ludwig,$(PEERS)/$(peer)/installed)  ## few labels, few weights, priors, text without labels, two targets, the planner; beside SetFit, Trainer + optuna, AutoGluon, Ludwig
 	$(BIN)/python -m bench.climb --data $(DATA) $(foreach peer,setfit trainer autogluon ludwig,--$(peer) $(PEERS)/$(peer)/bin/python)
+
+bench-cut: install  ## smaller and faster: every cut alone and together, taught students, cascades, needs that no uncut model meets
+	$(BIN)/pip install --quiet --constraint constraints.txt openvino
+	$(BIN)/python -m bench.cut --data $(DATA)
 
 $(PEERS)/setfit/installed: constraints.txt
 	$(PYTHON) -m venv $(@D)

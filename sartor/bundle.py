@@ -24,8 +24,8 @@ from sartor.errors import InputError, SartorError
 SCHEMA = 1
 MAX_JSON_BYTES = 64_000_000  # of a manifest, a report: a build's are below 1 MB
 MANIFEST = "MANIFEST.json"
-# What serving needs, and nothing else; members are those of a fusion.
-DEPLOYED = re.compile(r"bundle\.json|(members/\d+/)*processor/.*|runtime/.*", re.DOTALL)
+# What serving needs, and nothing else; members are those of a fusion or of a cascade.
+DEPLOYED = re.compile(r"bundle\.json|(members/\d+/)*(processor|runtime)/.*", re.DOTALL)
 _UNLISTED = (".build", "events.jsonl")  # a build's own working files beside the bundle
 
 

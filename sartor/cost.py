@@ -22,7 +22,14 @@ if TYPE_CHECKING:
 # Of a network, and of a body that fits itself (n-grams and tables took 4 to 6 s in all): a child process with torch; a candidate on the validation rows
 # and through two servers.
 CHILD_S, MEASURE_S = (5.0, 2.5), (10.0, 4.0)
-SECONDS: Mapping[str, tuple[float, float]] = {"start": (1.0, 0.5), "export": (5.0, 0.5), "quantise": (3.0, 0.5)}
+SECONDS: Mapping[str, tuple[float, float]] = {
+    "start": (1.0, 0.5),
+    "export": (5.0, 0.5),
+    "quantise": (3.0, 0.5),
+    "trim": (2.0, 2.0),
+    "prune": (3.0, 3.0),
+    "cascade": (10.0, 10.0),
+}
 OTHER_S = 5.0  # of a step that is not known here
 SPEED_SHARE = 0.4  # of the measured matrix speed that a forward pass over batches has
 # An epoch over one forward pass of the rows: forward, backward and the optimiser. Measured over tuning all weights (docs/benchmarks.md, climb): an adapter spares the
@@ -34,6 +41,7 @@ EPOCH: Mapping[str, float] = {
     "bottleneck": 2.3,
     "prompt": 3.7,
     "freeze": 1.3,  # of the last two blocks of six, with the activations below them computed once
+    "distil": 3.5,  # of what is left of the student
 }
 BATCH_S, BATCH_ROWS = 0.03, 32  # what a batch takes beside its products: the optimiser, and starting kernels
 TRY_S = 3.0  # of one training: the checkpoint is read, weights are written
@@ -43,7 +51,9 @@ TRIALS = (12, 8, 5, 3)  # of a search: as many as the budget has time for, and n
 PRETRAIN_EPOCHS, PRETRAIN_HEAD = 3.0, 1.4
 FILLED = 0.85  # of what is left of the budget that training may take
 ROWS_EPOCHS = 24_000  # rows that training sees, in at least three epochs
+TAUGHT_TIMES = 2  # as many epochs as tuning has, of a student that is taught
 NOISE = 0.1  # of a step's time from one run to the next
+TEACHES = ("distil", "cascade")  # steps that take plans which are candidates themselves, and so may be made already
 
 
 @dataclass
@@ -69,12 +79,20 @@ class Cost:
 
     def seconds(self, plan: Plan, *, spreads: float = 0.0) -> float:
         """Of the steps of a plan that are not made yet, and of measuring it. spreads: standard deviations of what is believed, all on the slow side."""
-        left = [move for move, name in zip(plan.moves, _prefixes(plan), strict=True) if name not in self.made]
-        if not left:
-            return self.measuring(plan, spreads=spreads)
-        child = CHILD_S[_fits(plan)] * self._slower(self._traits("child", plan), spreads)
-        steps = sum(self.of(move, plan, spreads=spreads) for move in left)
-        return child + steps + self.measuring(plan, spreads=spreads)
+        return self._making(plan, set(self.made), spreads) + self.measuring(plan, spreads=spreads)
+
+    def _making(self, plan: Plan, made: set[str], spreads: float) -> float:
+        """Of the steps that are not made, those of the plans that they take included; all of them are made then."""
+        total, ran = 0.0, False
+        for move, name in zip(plan.moves, _prefixes(plan), strict=True):
+            if name in made:
+                continue
+            ran = True
+            made.add(name)
+            for member in _members(move):
+                total += self._making(member, made, spreads)
+            total += self.of(move, plan, spreads=spreads)
+        return total + (CHILD_S[_fits(plan)] * self._slower(self._traits("child", plan), spreads) if ran else 0.0)
 
     def of(self, move: Move, plan: Plan, *, spreads: float = 0.0) -> float:
         """Of one step of a plan."""
@@ -103,36 +121,42 @@ class Cost:
         return _prefixes(plan)[-1] in self.made
 
     def imagine(self, plan: Plan) -> None:
-        """Takes every step of a plan for made."""
+        """Takes every step of a plan for made, those of the plans that they take as well."""
         self.made |= set(_prefixes(plan))
+        for move in plan.moves:
+            for member in _members(move):
+                self.imagine(member)
 
-    def sized(self, plan: Plan, *, wanted: int, left_s: float) -> tuple[dict[str, dict[str, int]], float]:
-        """({step: its sizes}, the share of the wanted epochs that these are): what trains gets as many as the time that is left can hold.
+    def sized(self, plan: Plan, *, wanted: Mapping[str, int], left_s: float) -> dict[str, dict[str, int]]:
+        """{step: its sizes}: what trains gets as many epochs as the time that is left can hold, each step the same share of those that it wants.
 
-        No size where nothing trains; no epoch where not one fits, or not one search.
+        wanted: epochs by step, of those whose size is free. No size where nothing trains; no epoch where not one fits, or not one search.
         """
-        step = next((move.step for move in plan.moves if move.step in EPOCH), None)
-        if step is None:
-            return {}, 1.0
+        free = {move.step: wanted[move.step] for move in plan.moves if move.step in wanted}
+        if not free:
+            return {}
 
-        def takes(epochs: int, trials: int) -> float:
-            more = {"trials": trials} if step == "search" else {}
-            return self.seconds(with_sizes(plan, {step: {"epochs": epochs, **more}}))
+        def takes(sizes: Mapping[str, Mapping[str, int]]) -> float:
+            return self.seconds(with_sizes(plan, sizes))
 
-        if step == "search":
-            trials = next((n for n in TRIALS if takes(wanted, n) <= FILLED * left_s), 0)
-            return {step: {"epochs": wanted if trials else 0, "trials": trials}}, 1.0
-        fixed = takes(0, 0)
-        each = takes(1, 0) - fixed
-        fits = wanted if math.isinf(left_s) else int((FILLED * left_s - fixed) / max(each, 1e-9))
-        epochs = max(0, min(fits, wanted))
-        return {step: {"epochs": epochs}}, epochs / wanted
+        if "search" in free:
+            epochs = free["search"]
+            trials = next(
+                (n for n in TRIALS if takes({"search": {"epochs": epochs, "trials": n}}) <= FILLED * left_s), 0
+            )
+            return {"search": {"epochs": epochs if trials else 0, "trials": trials}}
+        fixed = takes({step: {"epochs": 0} for step in free})
+        whole = takes({step: {"epochs": epochs} for step, epochs in free.items()}) - fixed
+        share = 1.0 if math.isinf(left_s) else min(1.0, max(0.0, FILLED * left_s - fixed) / max(whole, 1e-9))
+        return {step: {"epochs": int(share * epochs + 1e-9)} for step, epochs in free.items()}
 
     def _raw(self, move: Move, plan: Plan, profile: Profile) -> float:
         """The forecast before anything ran."""
         if move.step == "fuse":
             return sum(self._member(member, profile) for member in move.arguments["members"])
         module, name = _body(plan)
+        if move.step == "distil":
+            return self._teaching(move, plan, profile)
         if move.step == "fit" and (module is None or module.TRAINS != "gradient"):
             return _fitting(module, profile)
         if move.step in SECONDS:
@@ -158,6 +182,20 @@ class Cost:
             return float(once + trials * (TRY_S + epochs * (batches + EPOCH[move.step] * forward)))
         return OTHER_S
 
+    def _teaching(self, move: Move, plan: Plan, profile: Profile) -> float:
+        """Of asking the teachers about every row, and of as many epochs on all of them."""
+        module, name = _body(plan)
+        copies = float(move.arguments.get("copies", 0)) + float(move.arguments.get("pieces", 0))
+        rows = profile.rows * (1 + copies) + (profile.unlabelled if move.arguments.get("unlabelled", True) else 0)
+        speed = profile.gflops * 1e9 * SPEED_SHARE
+        teachers = [found for member in _members(move) if (found := _body(member))[0] is not None]
+        asked = sum(self.flops(*one, profile) for one in teachers if one[0].TRAINS == "gradient") * rows / speed
+        if module is None or module.TRAINS != "gradient":
+            return asked + _fitting(module, replace(profile, rows=round(rows)))
+        epochs = float(move.arguments.get("epochs", 3))
+        forward = _share_left(plan) * self.flops(module, name, profile) * rows / speed
+        return float(asked + TRY_S + epochs * (BATCH_S * math.ceil(rows / BATCH_ROWS) + EPOCH["distil"] * forward))
+
     def _member(self, member: Mapping[str, Any], profile: Profile) -> float:
         """Of a member of a fusion, from nothing; what it trains is corrected by what training took here."""
         plan, own = Plan.from_dict(member["plan"]), profile.of(member["inputs"])
@@ -182,7 +220,7 @@ class Cost:
     def _traits(self, step: str, plan: Plan) -> dict[str, Share]:
         """What tells how much slower a step is than its forecast."""
         network, name = not _fits(plan), _body(plan)[1]
-        if step in ("child", "start", "export", "quantise"):
+        if step == "child" or step in SECONDS:
             return {f"step {step}": (0.0, 0.4), f"{step} network" if network else f"{step} fit": (0.0, 0.2)}
         if step == "measure":
             return {"step measure": (0.0, 0.4), f"measure {'network' if network else 'fit'}": (0.0, 0.3)}
@@ -192,18 +230,28 @@ class Cost:
 
 
 def with_sizes(plan: Plan, sizes: Mapping[str, Mapping[str, int]]) -> Plan:
-    """The plan with the sizes that the budget allows: {step: {argument: value}}."""
-    moves = tuple(
-        replace(move, arguments={**move.arguments, **sizes[move.step]}) if move.step in sizes else move
-        for move in plan.moves
-    )
-    return replace(plan, moves=moves)
+    """The plan with the sizes that the budget allows: {step: {argument: value}}; a teacher has those of the steps that it shares with the plan."""
+    if not sizes:
+        return plan
+
+    def sized(move: Move) -> Move:
+        arguments = {**move.arguments, **sizes.get(move.step, {})}
+        if move.step in TEACHES:
+            inner = [with_sizes(member, sizes).as_dict() for member in _members(move)]
+            arguments["members"] = [
+                {**one, "plan": made} for one, made in zip(arguments["members"], inner, strict=True)
+            ]
+        return replace(move, arguments=arguments)
+
+    return replace(plan, moves=tuple(map(sized, plan.moves)))
 
 
-def epochs_wanted(module: Any, *, rows: int) -> int:
-    """Epochs that training is given where there is time: of a body that knows nothing what it takes, else fewer the more rows there are."""
+def epochs_wanted(module: Any, plan: Plan, *, rows: int) -> dict[str, int]:
+    """Epochs that each step of a plan is given where there is time: of a body that knows nothing what it takes, else fewer the more rows there are."""
     most = int(module.TRAINING.get("epochs", 12))
-    return most if not module.PRETRAINED else min(max(3, round(ROWS_EPOCHS / max(1, rows))), most)
+    usual = most if not module.PRETRAINED else min(max(3, round(ROWS_EPOCHS / max(1, rows))), most)
+    times = {"distil": TAUGHT_TIMES if module.PRETRAINED else 1}
+    return {move.step: times.get(move.step, 1) * usual for move in plan.moves if move.step in EPOCH}
 
 
 def _body(plan: Plan) -> tuple[Any, str]:
@@ -214,8 +262,26 @@ def _body(plan: Plan) -> tuple[Any, str]:
     return leaves.load("backbone", str(start.arguments.get("leaf", "hub"))), str(start.arguments.get("backbone", ""))
 
 
+def _members(move: Move) -> list[Plan]:
+    """The plans that a step takes; those of a fusion are forecast with it."""
+    return [Plan.from_dict(one["plan"]) for one in move.arguments["members"]] if move.step in TEACHES else []
+
+
+def _share_left(plan: Plan) -> float:
+    """Of a forward pass, what is left of it after the cuts of a plan."""
+    share = 1.0
+    for move in plan.moves:
+        if move.step == "prune":
+            given = move.arguments
+            inside = (float(given.get("heads", 1.0)) + 2 * float(given.get("inner", 1.0))) / 3
+            share *= float(given.get("blocks", 1.0)) * inside * float(given.get("channels", 1.0))
+    return share
+
+
 def _fits(plan: Plan) -> bool:
     """Whether its body is not trained by gradients."""
+    if plan.moves[0].step == "cascade":
+        return all(_fits(member) for member in _members(plan.moves[0]))
     module, _ = _body(plan)
     return module is None or module.TRAINS != "gradient"
 

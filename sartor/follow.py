@@ -53,6 +53,7 @@ class Context:
     pieces: int = 1  # that a batch is done in, where a whole one was too much for the memory
     stop: Stop = field(default_factory=Stop)
     backbone: dict[str, Any] = field(default_factory=dict)  # of the bundle that the step begins with
+    runtime: str = ""  # that its graphs are for, where it has such
     members: list[Path] = field(default_factory=list)  # bundles of the plans that the step takes
     ends: float = math.inf  # by `time.monotonic`, when the process is ended
     notes: dict[str, Any] = field(default_factory=dict)
@@ -203,6 +204,7 @@ def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> 
         events(event("step", plan=plan.name, step=move.step, status="start"))
         began = time.monotonic()
         ctx.notes, ctx.backbone = {}, before.meta["backbone"] if before else {}
+        ctx.runtime = before.meta.get("runtime", {}).get("name", "") if before else ""
         ctx.members = [Path(path) for path in made]
         ctx.checkpoints = cache / f"{name}.checkpoints"
         with bundles.writing(cache / name) as ctx.folder:

@@ -20,8 +20,9 @@ from typing import Any
 
 import numpy as np
 
-from sartor import bounds, leaves
+from sartor import bounds, cuts, leaves
 from sartor.cost import Cost, with_sizes
+from sartor.cuts import Anatomy, Cut, Left
 from sartor.data.schema import speaks_for_itself
 from sartor.errors import InputError, near
 from sartor.hardware import cores
@@ -36,6 +37,7 @@ SHARE_FOR_PREFERENCE = 0.25  # of what is left of the budget, once everything is
 LEAST_CHANCE = 0.03  # of meeting every need, that a candidate is tried for
 UNLIKELY, EARLY_SHARE = 0.06, 0.6  # what has less chance is not begun where it may end after this share of the budget
 SCOUT_SHARE = 0.2  # of what a dear candidate takes, for which its body is looked at as it is before
+PRECISIONS = {"float32": "Float weights, with fused operators.", "int8": "Eight-bit weights."}
 WORTH_A_LOOK = 0.1  # chance to be better by what is preferred; and on the map, logarithm of what a need's gap is expected to shrink by
 FEW_ROWS = 24  # of a class, up to which embeddings are contrasted
 FAST, SIZE = Key("latency_p95", setting=(("concurrency", 1.0),)), Key("size")  # measured of every candidate
@@ -47,10 +49,13 @@ class Candidate:
 
     id: str
     plan: Plan
-    kind: str  # trivial, linear (fitted), trained (from nothing), fused, given; of a pretrained body frozen or one of `gain.KINDS`
+    kind: str  # trivial, linear (fitted), trained (from nothing), fused, given; of a pretrained body frozen or one of `gain.KINDS`; cut, taught, cascade
     weights: str = ""  # candidates of the same weights differ only in how these are exported
     body: str = ""  # name of its backbone
     precision: str = "float32"
+    parent: str = ""  # the weights that it is cut from, which are made and measured first
+    way: str = ""  # the kind of its parent
+    left: Left = field(default_factory=Left)  # of its parent
     forecast_s: float = 0.0
     status: str = "waiting"  # waiting, measured, failed, skipped
     why: str = ""
@@ -98,6 +103,9 @@ class Candidate:
             "name": self.plan.name,
             "plan": self.plan.as_dict() | {"backbone": _backbone_of(self.plan)},
             "reason": self.plan.reason,
+            "weights": self.weights,
+            "parent": self.parent,
+            "precision": self.precision,
             "forecast_s": round(self.forecast_s, 1),
             "seconds": round(self.seconds, 1),
             "status": self.status,
@@ -260,10 +268,13 @@ class Front:
                 plan = Plan(body.name, (begin, Move("fit", {}), Move("export", {})), body.why)
                 yield Candidate(body.name, plan, "linear", weights=body.name, body=body.name)
                 continue
-            ways = _from_nothing(begin) if not body.module.PRETRAINED else self._pretrained(begin, body)
+            ways = list(_from_nothing(begin) if not body.module.PRETRAINED else self._pretrained(begin, body))
+            ways = [way for way in ways if all(_there(move.step) for move in way[1])]
             for kind, moves, why in ways:
-                if all(_there(move.step) for move in moves):
-                    yield from _exports(kind, moves, f"{body.why} {why}".strip(), body)
+                yield from _exports(kind, moves, f"{body.why} {why}".strip(), body)
+            for kind, moves, _ in ways:
+                if kind == self._cut_from(ways):
+                    yield from self._cuts(body, kind, moves)
         for name, members in self.fusions:
             plans = [{"inputs": list(columns), "plan": _member(body).as_dict()} for columns, body in members]
             moves = (Move("fuse", {"members": plans}), Move("export", {}))
@@ -294,6 +305,47 @@ class Front:
             read_on = Move("pretrain", {}, f"Masked language on {told}.")
             yield "read on", (begin, read_on, fit, train), f"Pretrained further on {told}, then all its weights tuned."
 
+    def _cut_from(self, ways: Sequence[tuple[str, tuple[Move, ...], str]]) -> str:
+        """The kind whose models are cut: of few rows what is contrasted, else what is trained in whole."""
+        kinds = [kind for kind, _, _ in ways]
+        return next((kind for kind in ("contrasted", "tuned", "trained") if kind in kinds), "")
+
+    def _cuts(self, body: Body, way: str, moves: tuple[Move, ...]) -> Iterator[Candidate]:
+        """Every cut worth considering of what these steps make of a body, and what else learns from it."""
+        parent = Plan(f"{body.name} {way}", moves)
+        inputs = [name for name, _ in self.profile.inputs]
+        found: list[Cut] = []
+        if body.anatomy is not None:
+            asked = [need.limit for need in self.asked if need.key.measure == "size"]
+            at_most = 0.0 if self.needs.prefer == "size" else min(asked, default=math.inf) / (body.megabytes / 4)
+            words = cuts.words_kept(self.profile)
+            found += cuts.of_encoder(body.anatomy, parent, inputs, at_most=at_most, words=words)
+        elif getattr(body.module, "CONVOLUTIONAL", False):
+            found += cuts.of_convolutions(parent, inputs)
+        for cut in found:
+            if all(_there(move.step) for move in cut.moves):
+                yield from _exports(cut.kind, (*moves, *cut.moves), cut.reason, body, cut=cut, way=way)
+        if not self._can_teach(body):
+            return
+        weights = f"{way} {body.name}"
+        for other in (one for one in self.bodies if not one.trains):
+            cut = cuts.of_other(other, _start(other.name, other.leaf), parent, inputs)
+            name = f"{other.name} taught by {_short(body)}"
+            plan = Plan(name, (*cut.moves, Move("export", {})), cut.reason)
+            made = name.replace(" ", "-")
+            yield Candidate(made, plan, cut.kind, made, other.name, parent=weights, way=way, left=cut.left)
+            eight = Plan("larger", (*moves, *_packed("int8")))
+            small = Plan("cheap", (_start(other.name, other.leaf), Move("fit", {}), Move("export", {})))
+            cut = cuts.cascade(small, eight, inputs, body=other.name)
+            name = f"{other.name}, then {_short(body)} {way}, int8"
+            plan, made = Plan(name, cut.moves, cut.reason), name.replace(",", "").replace(" ", "-")
+            yield Candidate(made, plan, cut.kind, made, body.name, "int8", parent=weights, way=way, left=cut.left)
+
+    def _can_teach(self, body: Body) -> bool:
+        """Whether a model that fits itself can learn likeliest answers of a body, or answer before it."""
+        likely = hasattr(leaves.load("task", self.task), "likeliest") and not self.targets
+        return likely and bool(body.module.PRETRAINED) and _there("distil") and _there("cascade")
+
     def next(self, *, left_s: float) -> Decision:
         """What to try now. left_s: of the budget, less what judging the winner will take.
 
@@ -314,7 +366,7 @@ class Front:
         choose = partial(self._beyond, good) if good else self._towards
         pick = choose(able, seen, left_s) or choose(candidates, seen, left_s)
         if pick is not None:
-            return self._go(*pick, seen)
+            return self._go(*self._parent_first(*pick, candidates, seen), seen)
         for one in candidates:
             shut[one.id] = self._why_enough(good, seen[one.id]) if good else self._why_hopeless(seen[one.id])
         why = f"{good[0].plan.name} is likely to meet every need." if good else self._why_it_ends(shut)
@@ -370,8 +422,8 @@ class Front:
     def outlook(self, candidate: Candidate, *, left_s: float, cost: Cost | None = None) -> Outlook:
         """What is believed of a candidate now. left_s: what its training may take up. cost: where other things than now are made."""
         spent = sum(one.seconds for one in self.found)
-        made = self._sibling(candidate)
-        return self.prospects.outlook(candidate, made=made, left_s=left_s, spent_s=spent, cost=cost)
+        made, parent = self._sibling(candidate), self._parent(candidate)
+        return self.prospects.outlook(candidate, made=made, parent=parent, left_s=left_s, spent_s=spent, cost=cost)
 
     def add(self, candidate: Candidate) -> None:
         """A candidate that was tried or passed over; its chances come from what validation measured, and the others' from it as well."""
@@ -469,6 +521,24 @@ class Front:
             if one.id in seen
         ]
 
+    def _parent_first(
+        self, pick: Candidate, why: str, candidates: Sequence[Candidate], seen: Mapping[str, Outlook]
+    ) -> tuple[Candidate, str]:
+        """What a cut is made from, where that was not measured yet: it says how far the cut may come, for little time beside."""
+        if not pick.parent or self._parent(pick) is not None:
+            return pick, why
+        whole = [one for one in candidates if one.weights == pick.parent]
+        if not whole:
+            return pick, why
+        # The precision of the cut, where there is a choice: so that what the cut takes and saves is told apart from what fewer bits do.
+        parent = max(whole, key=lambda one: (one.precision == pick.precision, seen[one.id].promise))
+        chance = f"{seen[parent.id].chance:.0%} likely to meet every need"
+        return parent, f"{chance}, and {pick.plan.name} is made from it: {why[0].lower()}{why[1:]}"
+
+    def _parent(self, candidate: Candidate) -> Candidate | None:
+        """The one that a candidate is cut from, where it was tried."""
+        return next((one for one in self.found if candidate.parent and one.weights == candidate.parent), None)
+
     def _good(self) -> list[Candidate]:
         """Those that are good enough, the first of them first."""
         return [c for c in self.found if c.status == "measured" and not c.trivial and c.chance >= GOOD_ENOUGH]
@@ -479,9 +549,9 @@ class Front:
 
     def _shut(self, candidate: Candidate, seen: Outlook, left_s: float) -> Passed | None:
         """Why a candidate cannot be made now; nothing where it can."""
-        parent = self._sibling(candidate)
-        if parent is not None and parent.status == "failed":
-            return Passed("parent", f"{parent.plan.name}, which it is made from, failed.")
+        for parent in (self._sibling(candidate), self._parent(candidate)):
+            if parent is not None and parent.status == "failed":
+                return Passed("parent", f"{parent.plan.name}, which it is made from, failed.")
         if seen.seconds > left_s:
             left = max(0.0, left_s)
             return Passed("time", f"It would take about {seen.seconds:.0f} s, and {left:.0f} s of the budget are left.")
@@ -775,18 +845,27 @@ def _from_nothing(begin: Move) -> Iterator[tuple[str, tuple[Move, ...], str]]:
     yield "searched", (begin, search), "Its training's settings are searched."
 
 
-def _exports(kind: str, begin: tuple[Move, ...], reason: str, body: Body) -> Iterator[Candidate]:
-    """The same model as float and as int8: two candidates that share all but their last step."""
-    export = Move("export", {"runtime": "onnx"})
-    for precision, why in (("float32", "Float weights, with fused operators."), ("int8", "Eight-bit weights.")):
-        title = f"{body.name.rstrip('/').rsplit('/', 1)[-1]} {kind}, {precision}"
-        plan = Plan(
-            title,
-            (*begin, export, Move("quantise", {"precision": precision}, why)),
-            f"{reason} {why}",
-        )
+def _exports(
+    kind: str, begin: tuple[Move, ...], reason: str, body: Body, *, cut: Cut | None = None, way: str = ""
+) -> Iterator[Candidate]:
+    """The same model as float and as int8: two candidates that share all but their last step. cut: of a model of the kind `way`."""
+    name = kind if cut is None else f"{way}, {cut.name}"
+    of_cut: dict[str, Any] = {} if cut is None else {"parent": f"{way} {body.name}", "way": way, "left": cut.left}
+    for precision, why in PRECISIONS.items():
+        title = f"{_short(body)} {name}, {precision}"
+        plan = Plan(title, (*begin, *_packed(precision)), f"{reason} {why}")
         made = title.replace(",", "").replace(" ", "-")
-        yield Candidate(made, plan, kind, weights=f"{kind} {body.name}", body=body.name, precision=precision)
+        yield Candidate(made, plan, kind, f"{name} {body.name}", body.name, precision, **of_cut)
+
+
+def _packed(precision: str) -> tuple[Move, Move]:
+    """The steps from weights to what is served."""
+    return Move("export", {"runtime": "onnx"}), Move("quantise", {"precision": precision}, PRECISIONS[precision])
+
+
+def _short(body: Body) -> str:
+    """What a body is called in the name of a plan."""
+    return body.name.rstrip("/").rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
@@ -797,6 +876,7 @@ class Body:
     leaf: str
     why: str
     megabytes: float = 1.0  # of its weights in float
+    anatomy: Anatomy | None = None  # of an encoder that can be cut
 
     @property
     def module(self) -> Any:
@@ -838,15 +918,21 @@ def _bodies(needs: Needs, profile: Profile, *tasks: str) -> list[Body]:
                 why = f"{card.name} knows the language of {known:.0%} of the rows."
             else:
                 continue
-            found.append(Body(card.name, leaf, why, _megabytes(card)))
+            found.append(Body(card.name, leaf, why, _megabytes(card), _anatomy(module, card.name)))
     if asked is not None and asked not in _carded(leaves.names("backbone")):
         opens = _opener(asked, suited)
         if opens is not None:
-            held = sum(
-                file.stat().st_size for file in Path(leaves.load("backbone", opens).find(asked)).glob("*.safetensors")
-            )
-            found.append(Body(asked, opens, f"{asked} was asked for.", max(held / 1e6, 1e-3)))
+            module = leaves.load("backbone", opens)
+            held = sum(file.stat().st_size for file in Path(module.find(asked)).glob("*.safetensors"))
+            why = f"{asked} was asked for."
+            found.append(Body(asked, opens, why, max(held / 1e6, 1e-3), _anatomy(module, asked)))
     return sorted(found, key=lambda body: body.cost(profile))
+
+
+def _anatomy(module: Any, ref: str) -> Anatomy | None:
+    """Of a checkpoint whose blocks and words can be taken out."""
+    told = module.anatomy(ref) if hasattr(module, "anatomy") else None
+    return None if told is None else Anatomy(**told)
 
 
 def _megabytes(card: Any) -> float:

@@ -69,8 +69,17 @@ KINDS: Mapping[str, tuple[float, Share]] = {
 }
 CONTRASTED: Share = (-0.25, 0.3)  # over the frozen body; assumed (Tunstall et al. 2022), so its spread is wide
 WEIGHTS: Share = (0.0, 0.1)  # what no trait tells: the same plan with another seed
+# Of a cut beside those of its parent, which it shares: a student follows its teacher, and what is not trained again has no luck of its own.
+TAUGHT_WEIGHTS, SAME_WEIGHTS = (0.0, 0.06), (0.0, 0.02)
 INT8: Share = (0.02, 0.04)  # sst2 .883 against .881 in float (docs/benchmarks.md, honesty)
 INT8_CALIBRATED: Share = (0.05, 0.1)  # convolutions, whose scales are fixed beforehand
+# Assumed until `make bench-cut` has measured them: of each halving of the blocks, with what is left taught by the whole; of the words that go; of a table
+# made narrow; of a body that fits itself by a tuned one's answers; of the larger model's answers that the cheaper one gives.
+CUT: Share = (0.15, 0.07)
+TRIMMED: Share = (0.02, 0.04)
+NARROWED: Share = (0.08, 0.06)
+TAUGHT: Share = (-0.08, 0.1)
+CASCADE: Share = (0.02, 0.03)
 
 
 @dataclass(frozen=True)
@@ -186,8 +195,16 @@ class Nature:
     rows_of_class: float = 1.0
     classes: int = 1
     effort: float = 1.0  # the share of the epochs that it would need that the budget has time for
-    megabytes: float = 1.0  # in float
-    latency_ms: float = 1.0  # at the median, in float
+    megabytes: float = 1.0  # in float, of what a cut left
+    latency_ms: float = 1.0  # at the median, in float, of what a cut left
+    parent: str = ""  # weights that it is cut from
+    halvings: float = 0.0  # of its blocks or channels, by a cut
+    trimmed: bool = False  # whether words were taken out of its table
+    narrowed: bool = False  # whether what is left of its table is narrower
+    taught: float = (
+        0.0  # the share of the epochs that being taught takes that the budget has time for; 0 where it is not taught
+    )
+    before: bool = False  # whether a cheaper model answers before it
 
 
 def quality_traits(nature: Nature, scale: Scale) -> dict[str, Share]:
@@ -202,10 +219,15 @@ def quality_traits(nature: Nature, scale: Scale) -> dict[str, Share]:
     if nature.kind == "fused":
         return traits | {"fused": FUSED, f"body {nature.body}": FITTED_CELLS, f"weights {nature.weights}": WEIGHTS}
     if not nature.network:
-        return traits | {f"body {nature.body}": FITTED if nature.text else FITTED_CELLS}
+        traits[f"body {nature.body}"] = FITTED if nature.text else FITTED_CELLS
+        return traits | ({"taught itself": TAUGHT} if nature.taught else {})
     traits |= {
         f"body {nature.body}": (DOUBLING * nature.doublings, BODY[1]) if nature.pretrained else FITTED,
-        f"weights {nature.weights}": WEIGHTS,
+        f"weights {nature.weights}": WEIGHTS
+        if not nature.parent
+        else TAUGHT_WEIGHTS
+        if nature.taught
+        else SAME_WEIGHTS,
     }
     if not nature.pretrained:
         traits["from nothing"] = NOTHING
@@ -224,6 +246,22 @@ def quality_traits(nature: Nature, scale: Scale) -> dict[str, Share]:
             traits[f"way {nature.kind}"] = own
     if nature.precision == "int8":
         traits["int8"] = INT8 if nature.text else INT8_CALIBRATED
+    return traits | _cut_traits(nature)
+
+
+def _cut_traits(nature: Nature) -> dict[str, Share]:
+    """What a cut takes from the quality of its parent, whose own luck it has as well."""
+    traits: dict[str, Share] = {f"weights {nature.parent}": WEIGHTS} if nature.parent else {}
+    if nature.trimmed:
+        traits["trimmed"] = TRIMMED
+    if nature.narrowed:
+        traits["narrowed"] = NARROWED
+    if nature.halvings:
+        # What it was taught too little of is lost besides.
+        amount = nature.halvings * (2 - math.sqrt(nature.taught))
+        traits["cut"] = (CUT[0] * amount, CUT[1] * amount)
+    if nature.before:
+        traits["cascade"] = CASCADE
     return traits
 
 
@@ -231,6 +269,10 @@ def quality_traits(nature: Nature, scale: Scale) -> dict[str, Share]:
 SERVER_MS = 0.6
 FASTER_INT8: Share = (-0.6, 0.3)  # MiniLM with fused operators 4.1 against 6.7 ms on AVX2 (docs/log.md, 2026-11-23)
 SMALLER_INT8: Share = (-1.35, 0.12)  # MiniLM 23.5 against 90.9 MB
+WORDS_SPREAD = 0.4  # of the logarithm of the rows of a table that are estimated to stay
+# Latency over that of the larger model of a cascade: most rows do not reach it, those at the end of the distribution ask both.
+AFTER_CHEAP: Share = (-0.7, 0.4)
+AFTER_CHEAP_AT_END: Share = (0.1, 0.15)
 LIBRARIES_MB, START_S = 75.0, 0.5  # of a server process without a model
 # Logarithms over the latency of a row of median length.
 QUANTILES = {"latency_p50": -0.25, "latency_p95": 0.1, "latency_p99": 0.35}
@@ -247,7 +289,9 @@ def system_traits(nature: Nature, key: Key) -> dict[str, Share]:
             return {f"body {nature.body}": (math.log(max(nature.megabytes, 1e-3)), 1.2)}
         # Every weight takes four bytes or one, but for what no step packs.
         eighth: dict[str, Share] = {"int8": SMALLER_INT8} if small > 1 else {}
-        return {"network": (math.log(nature.megabytes), 0.1), f"body {nature.body}": (0.0, 0.05)} | eighth
+        words: dict[str, Share] = {"trimmed": (0.0, WORDS_SPREAD)} if nature.trimmed else {}
+        two: dict[str, Share] = {"cascade": (0.1, 0.1)} if nature.before else {}
+        return {"network": (math.log(nature.megabytes), 0.1), f"body {nature.body}": (0.0, 0.05)} | eighth | words | two
     if key.measure == "memory":
         return {"machine": (math.log(LIBRARIES_MB + 1.6 * nature.megabytes / small), 0.2), **own}
     if key.measure == "cold_start":
@@ -262,6 +306,10 @@ def system_traits(nature: Nature, key: Key) -> dict[str, Share]:
         traits |= {"network": (0.0, 0.5), f"weights {nature.weights}": (0.0, 0.03)}
         if small > 1:
             traits["int8"] = FASTER_INT8
+        if nature.halvings:
+            traits["cut"] = (0.0, 0.1 * nature.halvings)
+        if nature.before:
+            traits["cascade"] = AFTER_CHEAP if key.measure in ("latency_p50", "throughput") else AFTER_CHEAP_AT_END
     return traits
 
 

@@ -384,7 +384,7 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
             "notes": notes,
             "calibrated": candidate.calibrated,
             "abstains": candidate.abstains,
-            "flips": _flips(prefixes, answers, ground, needs, run, candidate=candidate),
+            "flips": _flips(prefixes, valid, answers, ground, needs, run, candidate=candidate),
         }
 
     with run.stage(candidate.plan.name, candidate=candidate.id):
@@ -506,6 +506,7 @@ def judge(staged: Bundle, chosen: Candidate, ground: Ground, needs: Needs, run: 
             _illustrate(figures.get("mistakes", []), ground.dataset)
             report.figures[head["target"]] = figures
         report.environment |= {"versions": versions(), "runtime": staged.meta["runtime"], "digest": staged.digest}
+        report.environment["flips"] = _packed_alike(staged, chosen, test, answers, ground, needs, run)
         return report.as_dict()
 
     with run.stage("judge"):
@@ -671,33 +672,61 @@ def _made_of(ground: Ground, needs: Needs) -> dict[str, Any]:
 
 
 def _flips(
-    prefixes: list[Path],
-    answers: list[dict[str, Any]],
+    prefixes: Sequence[Path],
+    examples: Examples,
+    answers: Sequence[dict[str, Any]],
     ground: Ground,
     needs: Needs,
     run: Run,
     *,
     candidate: Candidate,
 ) -> dict[str, Any] | None:
-    """How many validation answers an eight-bit bundle changes against the float graph that it was made from, with the thresholds that it has itself.
+    """How many answers a bundle of fewer bits changes against the float graph that it was made from, with the thresholds that it has itself.
 
     Of several targets the answers to each count.
     """
-    if bundles.load(prefixes[-1], check=False).meta["runtime"].get("precision") != "int8":
+    if bundles.load(prefixes[-1], check=False).meta["runtime"].get("precision") not in ("int8", "int4"):
         return None
     if not bundles.whole(prefixes[-2]):
         return None  # the cache lost the parent; nothing hangs on this figure
     heads = replace(candidate, abstains=None).settled
     parent = Predictor(bundles.load(prefixes[-2], check=False), threads=needs.threads, heads=heads)
-    before = measuring.answer(parent, ground.examples("valid"), events=run.events)
-    number = flips = 0
+    before = measuring.answer(parent, examples, events=run.events)
+    number, flips = _unlike(answers, before, ground)
+    return {"of": "its float parent", "n": number, "flips": flips}
+
+
+def _unlike(answers: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]], ground: Ground) -> tuple[int, int]:
+    """(how many answers there are on both sides, how many of them say something else), over all targets."""
+    number = unlike = 0
     for target, task in ground.targets.items():
         same = leaves.load("task", task).same
-        sides = (of_target(side, target, list(ground.targets)) for side in (answers, before))
+        sides = (of_target(side, target, list(ground.targets)) for side in (answers, others))
         both = [pair for pair in zip(*sides, strict=True) if "abstained" not in pair[0]]
         number += len(both)
-        flips += sum(not same(one, other) for one, other in both)
-    return {"of": "its float parent", "n": number, "flips": flips}
+        unlike += sum(not same(one, other) for one, other in both)
+    return number, unlike
+
+
+def _packed_alike(
+    staged: Bundle,
+    chosen: Candidate,
+    test: Examples,
+    answers: Sequence[dict[str, Any]],
+    ground: Ground,
+    needs: Needs,
+    run: Run,
+) -> dict[str, Any] | None:
+    """Of a winner of fewer bits: its flips on all test rows, and how many answers change when rows are answered one at a time."""
+    prefixes = [run.cache / name for name in keys(chosen.plan, made_of=_made_of(ground, needs))]
+    flips = _flips(prefixes, test, answers, ground, needs, run, candidate=chosen)
+    if flips is None:
+        return None
+    predictor = Predictor(staged, threads=needs.threads)
+    invariant = bool(predictor.batch_invariant)  # else every row was answered alone
+    alone = [predictor.predict([row])[0] for row in test.inputs] if invariant else answers
+    number, unlike = _unlike(answers, alone, ground)
+    return flips | {"alone": {"n": number, "differ": unlike, "invariant": invariant}}
 
 
 def _notes(prefixes: list[Path]) -> dict[str, Any]:

@@ -131,7 +131,8 @@ def report_record(
         "growth": growth,
         "relaxations": relaxations,
         "time": time,
-        "environment": report.environment,
+        "flips": report.environment.get("flips"),
+        "environment": {name: value for name, value in report.environment.items() if name != "flips"},
         "command": command,
     }
 

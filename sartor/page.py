@@ -1319,13 +1319,15 @@ def _candidate_table(report: Record, items: Sequence[Record]) -> Html:
         (_t("candidate.chance"), "number"),
     ]
     rows = [_candidate_rows(report, item, quality, latency, named, scale) for item in items]
-    return _h("div", _table(heads, rows, class_="candidates"), _h("p", _t("candidate.note"), class_="soft small"))
+    notes = [_h("p", _t("candidate.note"), class_="soft small"), _packed(_part(report, "flips"))]
+    return _h("div", _table(heads, rows, class_="candidates"), notes)
 
 
 def _candidate_rows(
     report: Record, item: Record, quality: Record, latency: Record, named: Mapping[str, str], scale: _Axis | None
 ) -> list[Html]:
     chosen = _is_chosen(report, item)
+    saved = _saved(report, item, quality)
     values = _items(item, "values")
     of_quality, of_latency, size = _value(values, quality), _value(values, latency), _value(values, {"measure": "size"})
     took = "status.chosen" if _headline(report).state == "met" else "status.closest"
@@ -1357,7 +1359,7 @@ def _candidate_rows(
     )
     return [
         first,
-        _h("tr", _h("td", _candidate_story(item), colspan="7"), class_="story chosen" if chosen else "story"),
+        _h("tr", _h("td", _candidate_story(item, saved), colspan="7"), class_="story chosen" if chosen else "story"),
     ]
 
 
@@ -1391,7 +1393,45 @@ def _flips(flips: Record, named: Mapping[str, str]) -> Child:
     return [_t("tile.of", part=f"{number:,.0f}", whole=f"{rows:,.0f}"), against]
 
 
-def _candidate_story(item: Record) -> list[Child]:
+def _packed(flips: Record) -> Html | None:
+    """What fewer bits changed on the test rows, and whether it matters with which others a row is answered."""
+    number, rows, alone = _number(flips, "flips"), _number(flips, "n"), _part(flips, "alone")
+    differ, of = _number(alone, "differ"), _number(alone, "n")
+    if number is None or not rows or differ is None or not of:
+        return None
+    said = _t("packed.flips", part=f"{number:,.0f}", whole=f"{rows:,.0f}")
+    how = "packed.singly" if alone.get("invariant") is False else "packed.alone" if differ else "packed.alike"
+    return _h("p", said, " ", _t(how, part=f"{differ:,.0f}", whole=f"{of:,.0f}"), class_="soft small")
+
+
+def _saved(report: Record, item: Record, quality: Record) -> list[Child]:
+    """What a cut took from the model that it was made from, and what it saved; nothing of what is no cut."""
+    parent = _text(item, "parent")
+    alike = [one for one in _items(report, "candidates") if parent and _text(one, "weights") == parent]
+    alike = [one for one in alike if _text(one, "status") == "measured"]
+    if not alike or _text(item, "status") != "measured":
+        return []
+    from_ = max(alike, key=lambda one: _text(one, "precision") == _text(item, "precision"))
+
+    def both(need: Record) -> tuple[float | None, float | None]:
+        return tuple(_number(_value(_items(one, "values"), need), "measured") for one in (item, from_))  # type: ignore[return-value]
+
+    said: list[list[Child]] = []
+    mine, its = both(quality)
+    if mine is not None and its is not None:
+        said.append([_named(quality, within=True), f" {mine - its:+.3f}".replace("-", "−")])
+    for need, word in ((_latency_need(report), "saved.faster"), ({"measure": "size"}, "saved.smaller")):
+        mine, its = both(need)
+        if mine and its:
+            said.append([_t(word, times=f"{its / mine:.1f}")])
+    seconds = _number(item, "seconds")
+    if seconds is not None:
+        said.append([_t("saved.took", time=_duration(seconds))])
+    parted = [part for place, one in enumerate(said) for part in (", " if place else ": ", *one)]
+    return [_typed(_text(from_, "name"), 80), *parted] if said else []
+
+
+def _candidate_story(item: Record, saved: Sequence[Child]) -> list[Child]:
     reason, why = _text(item, "reason") or _text(_part(item, "plan"), "reason"), _text(item, "why")
     steps = _items(_part(item, "plan"), "steps")
     chosen_for, expected = _text(item, "chosen_for"), _expected(item)
@@ -1401,6 +1441,7 @@ def _candidate_story(item: Record) -> list[Child]:
         _h("p", _h("b", _t("candidate.expected")), " ", _typed(expected, 600), class_="soft small")
         if expected
         else None,
+        _h("p", _h("b", _t("candidate.saved")), " ", list(saved)) if saved else None,
         _h("p", _h("b", _t("candidate.why")), " ", _typed(why, 600)) if why else None,
         _more(_count("candidate.steps", len(steps)), _plan_list(_part(item, "plan"))) if steps else None,
     ]
@@ -2395,6 +2436,14 @@ TEXT: dict[str, dict[str, str]] = {
         "candidate.note": "Flips: validation rows that are answered differently from the float model it was made "
         "from. Chance: the probability, predicted before the test, that every need would be met on the test rows.",
         "candidate.why": "Why not:",
+        "candidate.saved": "Against",
+        "saved.faster": "{times}× as fast",
+        "saved.smaller": "{times}× smaller",
+        "saved.took": "{time} to make",
+        "packed.flips": "{part} of {whole} answers to the test rows differ from those of the float model that it was made from.",
+        "packed.alike": "Answered one at a time, all {whole} stay the same.",
+        "packed.singly": "Every row is answered by itself, whatever comes with it.",
+        "packed.alone": "Answered one at a time, {part} of {whole} change.",
         "candidate.chosen-for": "Why now:",
         "candidate.expected": "Expected before it was made:",
         "candidate.steps.one": "{count} step",
@@ -2707,6 +2756,14 @@ TEXT: dict[str, dict[str, str]] = {
         "candidate.note": "翻转：与其浮点原模型回答不同的验证数据行数。把握：测试之前预测的、"
         "在测试数据上满足全部需求的概率。",
         "candidate.why": "未选原因：",
+        "candidate.saved": "相对于",
+        "saved.faster": "速度为 {times} 倍",
+        "saved.smaller": "缩小到 1/{times}",
+        "saved.took": "用时 {time}",
+        "packed.flips": "测试数据的 {whole} 个回答中，有 {part} 个与其浮点原模型不同。",
+        "packed.alike": "逐条回答时，全部 {whole} 个不变。",
+        "packed.singly": "每条数据总是单独回答，与同来的数据无关。",
+        "packed.alone": "逐条回答时，{whole} 个中有 {part} 个改变。",
         "candidate.chosen-for": "为何此时尝试：",
         "candidate.expected": "构建之前的预期：",
         "candidate.steps.one": "{count} 个步骤",

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from sartor import gain, leaves
+from sartor import cuts, gain, leaves
 from sartor.cost import Cost, epochs_wanted, with_sizes
 from sartor.gain import Belief, Guess, Nature, Scale
 from sartor.needs import SYSTEM, Need
@@ -104,20 +104,27 @@ class Prospects:
         self._noise_of_row: dict[Key, float] = {}  # of a measure, on its scale, times the root of the rows
 
     def outlook(
-        self, candidate: Candidate, *, made: Candidate | None, left_s: float, spent_s: float, cost: Cost | None = None
+        self,
+        candidate: Candidate,
+        *,
+        made: Candidate | None,
+        parent: Candidate | None = None,
+        left_s: float,
+        spent_s: float,
+        cost: Cost | None = None,
     ) -> Outlook:
         """What is believed of a candidate now.
 
-        made: one of the same weights that was tried. left_s: what its training may take up. spent_s: on candidates so far. cost: where other things
-        than now are made.
+        made: one of the same weights that was tried. parent: what it is cut from, where that was tried. left_s: what its training may take up. spent_s: on
+        candidates so far. cost: where other things than now are made.
         """
         if candidate.kind == "given":
             return Outlook(0.0, 0.0, {}, {}, {}, {}, {})
         cost = cost or self.cost
-        sizes, effort = self._sizes(candidate, made, left_s, cost)
+        sizes = self._sizes(candidate, made, parent, left_s, cost)
         plan = with_sizes(candidate.plan, sizes)
         seconds, longest_s = cost.seconds(plan), cost.seconds(plan, spreads=gain.REACH)
-        nature = self._nature(candidate, effort)
+        nature = self._nature(candidate, sizes)
         scales = {key: self.scale(key) for key in self.beliefs}
         guesses = {key: belief.guess(self._traits(nature, key)) for key, belief in self.beliefs.items()}
         chances = {need.key: self._chance(need, guesses, spent_s + seconds) for need in self.needs}
@@ -131,7 +138,7 @@ class Prospects:
             self._baseline = {
                 value.key: value.measured for value in candidate.report.values if value.measured is not None
             }
-        nature = self._nature(candidate, self._effort(candidate))
+        nature = self._nature(candidate, candidate.sizes)
         for key, belief in self.beliefs.items():
             value = candidate.report.value(key)
             if value is None or value.measured is None or not math.isfinite(value.measured):
@@ -185,32 +192,39 @@ class Prospects:
         rows = max(1.0, self.test_rows * self._per_row.get(key, 1.0))
         return {"rows": rows, "level": self.level, "noise": noise}
 
-    def _sizes(self, candidate: Candidate, made: Candidate | None, left_s: float, cost: Cost) -> tuple[Sizes, float]:
-        """(sizes that the budget decides, the share of the wanted epochs that they are); those of its weights where these are made."""
+    def _sizes(
+        self, candidate: Candidate, made: Candidate | None, parent: Candidate | None, left_s: float, cost: Cost
+    ) -> Sizes:
+        """Sizes that the budget decides; those of its weights where these are made, and of what it shares with its parent."""
         if made is not None:
-            return made.sizes, self._effort(made)
-        if self._trained(candidate.body) is None:
-            return {}, 1.0
-        return cost.sized(candidate.plan, wanted=self._wanted(candidate.body), left_s=left_s)
+            return made.sizes
+        shared = dict(parent.sizes) if parent is not None else {}
+        plan = with_sizes(candidate.plan, shared)
+        free = {step: epochs for step, epochs in self._wanted(candidate).items() if step not in shared}
+        return shared | cost.sized(plan, wanted=free, left_s=left_s)
 
-    def _effort(self, candidate: Candidate) -> float:
-        """The share of the epochs that it wants that a candidate got."""
-        given = next((size["epochs"] for size in candidate.sizes.values() if "epochs" in size), None)
-        return 1.0 if given is None else given / self._wanted(candidate.body)
+    def _efforts(self, candidate: Candidate, sizes: Sizes) -> tuple[float, float]:
+        """The shares of the epochs that it wants that a candidate gets: of tuning, and of being taught."""
+        wanted = self._wanted(candidate)
+        given = {
+            step: sizes[step]["epochs"] / epochs for step, epochs in wanted.items() if "epochs" in sizes.get(step, {})
+        }
+        taught = given.pop("distil", 1.0)
+        return min(given.values(), default=1.0), taught
 
-    def _wanted(self, name: str) -> int:
-        """Epochs that training of a body takes where there is time."""
-        body = self._trained(name)
-        assert body is not None
-        return epochs_wanted(body.module, rows=self.profile.rows)
+    def _wanted(self, candidate: Candidate) -> dict[str, int]:
+        """Epochs that each step takes where there is time; none of a body that fits itself."""
+        body = self._trained(candidate.body)
+        return {} if body is None else epochs_wanted(body.module, candidate.plan, rows=self.profile.rows)
 
     def _trained(self, name: str) -> Body | None:
         """The body of this name, where it is one that is trained by gradients."""
         return next((body for body in self.bodies if body.name == name and body.trains), None)
 
-    def _nature(self, candidate: Candidate, effort: float) -> Nature:
+    def _nature(self, candidate: Candidate, sizes: Sizes) -> Nature:
         """What tells what a candidate will measure."""
-        profile = self.profile
+        profile, left = self.profile, candidate.left
+        effort, taught = self._efforts(candidate, sizes)
         plain = Nature(
             candidate.kind,
             candidate.body,
@@ -220,6 +234,7 @@ class Prospects:
             classes=profile.classes,
             text="text" in profile.kinds,
             latency_ms=gain.SERVER_MS + FITTED_MS,
+            taught=taught if left.taught else 0.0,
         )
         if candidate.trivial:
             return replace(plain, latency_ms=gain.SERVER_MS, megabytes=TRIVIAL_MB)
@@ -229,12 +244,19 @@ class Prospects:
         pretrained = [one for one in self.bodies if one.trains and one.module.PRETRAINED]
         flops = {one.name: self.cost.flops(one.module, one.name, profile) for one in {*pretrained, body}}
         smallest = min((flops[one.name] for one in pretrained), default=flops[body.name])
+        share = body.anatomy.share(left, cuts.words_kept(profile)) if body.anatomy is not None else left.share
         return replace(
             plain,
+            kind=candidate.way or candidate.kind,
+            parent=candidate.parent,
             network=True,
             pretrained=bool(body.module.PRETRAINED),
             doublings=math.log2(flops[body.name] / smallest),
             effort=effort,
-            megabytes=body.megabytes,
-            latency_ms=gain.SERVER_MS + flops[body.name] / (profile.gflops * 1e6 * NETWORK_SHARE),
+            megabytes=share * body.megabytes,
+            latency_ms=gain.SERVER_MS + left.share * flops[body.name] / (profile.gflops * 1e6 * NETWORK_SHARE),
+            halvings=-math.log2(left.share),
+            trimmed=left.trimmed,
+            narrowed=left.narrow < 1,
+            before=bool(left.put_before),
         )

@@ -64,11 +64,13 @@ def tune(
     prepare: Prepare | None = None,
     above: int = 0,
     watch: Callable[[dict[str, Any]], bool] | None = None,
+    work: Callable[[Any, Any, models.Model, Settings], Work] | None = None,
 ) -> tuple[models.Model, loop.Outcome]:
     """The model of a bundle, trained; of its epochs the one that validation likes best.
 
     prepare: all weights are trained where left out. above: blocks at the end of the body whose inputs are computed once and kept; 0 for none, and
-    the blocks below must not be among what is trained. watch: see `loop.train`.
+    the blocks below must not be among what is trained. watch: see `loop.train`. work: what the loop asks for, where it is more than
+    the labels' loss.
     """
     meta = bundle.meta
     backbone = leaves.load("backbone", meta["backbone"]["leaf"])
@@ -79,20 +81,21 @@ def tune(
         ctx.note(held=hold_embeddings(model.body))
     ctx.note(trained=trained(model), weights=sum(parameter.numel() for parameter in model.parameters()))
     model.to(device())
-    work = _Work(bundle, ctx, model, settings)
+    made = (work or Work)(bundle, ctx, model, settings)
     with ExitStack() as stack:
-        if above and (why := activations.refused(model.body, work.costs, work.processor.costs(work.valid_ids))):
+        made.close(stack)
+        if above and (why := activations.refused(model.body, made.costs, made.processor.costs(made.valid_ids))):
             ctx.note(why_not_kept=why)
         elif above:
-            work.recall(above, stack)
+            made.recall(above, stack)
         outcome = loop.train(
-            work.together,
-            work.loss,
-            work.costs,
+            made.together,
+            made.loss,
+            made.costs,
             schedule=settings.schedule(),
             pieces=ctx.pieces,
             stop=ctx.stop,
-            validate=work.validate,
+            validate=made.validate,
             checkpoints=ctx.checkpoints,
             seed=ctx.seed,
             events=ctx.events,
@@ -101,8 +104,8 @@ def tune(
             watch=watch,
         )
     ctx.note(curve=outcome.curve, best_epoch=outcome.best_epoch)
-    if len(work.heads) > 1:
-        ctx.note(weights_of_targets=work.together.told())
+    if len(made.heads) > 1:
+        ctx.note(weights_of_targets=made.together.told())
     return model.cpu(), outcome
 
 
@@ -184,7 +187,7 @@ class Together(nn.Module):
         return [round(float(one), 4) for one in torch.exp(-self.logs.detach())]
 
 
-class _Work:
+class Work:
     """The examples of a run as arrays, and what the loop asks for: the loss of a batch, and a score on validation."""
 
     def __init__(self, bundle: Any, ctx: Any, model: models.Model, settings: Settings) -> None:
@@ -196,6 +199,8 @@ class _Work:
         self.together = Together(model, len(self.heads)).to(device())
         self.train = with_more(ctx.examples("train"), bundle.path)
         self.valid = judging(ctx.examples("train"), ctx.examples("valid"), meta["heads"][0])
+        self.family = str(meta["backbone"].get("family") or "")
+        self.inputs: Any = self.train.inputs
         self.ids, self.valid_ids = self.processor.encode(self.train.inputs), self.processor.encode(self.valid.inputs)
         self.costs = self.processor.costs(self.ids)
         self.targets = {
@@ -210,6 +215,9 @@ class _Work:
             for head, _ in self.heads
         }
         self.kept: tuple[activations.Recall, activations.Kept, activations.Kept] | None = None
+
+    def close(self, stack: ExitStack) -> None:
+        """Ends what is kept for the run with the stack; here nothing is."""
 
     def recall(self, above: int, stack: ExitStack) -> None:
         """Computes what the lower blocks give once, and takes them out of the body until the stack ends."""
@@ -230,7 +238,7 @@ class _Work:
             )
             for name, ids in (("train", self.ids), ("valid", self.valid_ids))
         ]
-        stack.callback(_removed, folder)
+        stack.callback(removed, folder)
         recall = stack.enter_context(activations.recalled(self.model.body, above=above, several=kept[0].several))
         self.kept = (recall, kept[0], kept[1])
 
@@ -266,7 +274,7 @@ class _Work:
         # The loop seeds torch for every step, so a step that is done again is done alike.
         if self.settings.noise:
             drawn = np.random.default_rng(int(torch.randint(1 << 62, (1,))))
-            inputs = [self._varied(self.train.inputs[int(i)], drawn) for i in positions]
+            inputs = [self._varied(self.inputs[int(i)], drawn) for i in positions]
             return self.processor.padded(self.processor.encode(inputs))  # type: ignore[no-any-return]
         if self.settings.augment and hasattr(self.processor, "augmented"):
             drawn = np.random.default_rng(int(torch.randint(1 << 62, (1,))))
@@ -328,5 +336,6 @@ def _class_weights(spec: Mapping[str, Any]) -> torch.Tensor:
     return tensor((weights / np.average(weights, weights=counts)).astype(np.float32))
 
 
-def _removed(folder: Path) -> None:
+def removed(folder: Path) -> None:
+    """Removes a folder, if it is there."""
     shutil.rmtree(folder, ignore_errors=True)

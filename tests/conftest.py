@@ -85,7 +85,7 @@ def write_rows(path, rows):
     return path
 
 
-def checkpoint(folder, texts, family="bert", sizes=SMALL):
+def checkpoint(folder, texts, family="bert", sizes=SMALL, seed=0):
     """A small checkpoint of a family with random weights, as a hub would give it."""
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import AutoConfig, AutoModel, PreTrainedTokenizerFast
@@ -101,7 +101,7 @@ def checkpoint(folder, texts, family="bert", sizes=SMALL):
     )
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
     wrapped.save_pretrained(folder)
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     config = AutoConfig.for_model(family, vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=96, **sizes)
     AutoModel.from_config(config).save_pretrained(folder)
     return folder

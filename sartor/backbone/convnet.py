@@ -241,6 +241,14 @@ def _places(middle: np.ndarray, size: np.ndarray, count: int, most: int) -> np.n
     return np.clip(np.rint(middle + along / size), 0, most - 1).astype(np.int64)
 
 
+def channels(body: Any) -> list[tuple[Any, Any, Any, Any]]:
+    """(convolution, its norm, the module that reads them, the one convolution in it) wherever channels can be taken out alone: inside of each block.
+
+    `body` makes as many of each as `channels` in the bundle's backbone says.
+    """
+    return [(*block.one, block.two, block.two[0]) for block in body.stages]
+
+
 def body(folder: Path, meta: Mapping[str, Any]) -> Any:
     """The network: pixels [B, columns · 3, H, W] uint8 -> features [B, columns · 256]."""
     import torch
@@ -256,9 +264,9 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
     class Block(nn.Module):
         """Two 3×3 convolutions beside a way around them; the first may halve the map and change the channels."""
 
-        def __init__(self, before: int, width: int, stride: int) -> None:
+        def __init__(self, before: int, inner: int, width: int, stride: int) -> None:
             super().__init__()
-            self.one, self.two = normed(before, width, 3, stride), normed(width, width, 3)
+            self.one, self.two = normed(before, inner, 3, stride), normed(inner, width, 3)
             self.around = (
                 nn.Sequential(nn.AvgPool2d(stride, ceil_mode=True), normed(before, width, 1))
                 if stride > 1
@@ -278,10 +286,16 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
             self.register_buffer("mean", torch.tensor(meta["mean"]).reshape(1, 3, 1, 1))
             self.register_buffer("spread", torch.tensor(meta["spread"]).reshape(1, 3, 1, 1))
             self.stem = normed(3, WIDTHS[0], 3)
-            made: list[nn.Module] = []
-            for before, width, blocks in zip(WIDTHS, WIDTHS[1:], BLOCKS, strict=False):
-                made += [Block(before, width, 2), *(Block(width, width, 1) for _ in range(blocks - 1))]
-            self.stages = nn.ModuleList(made)
+            sizes = [
+                (before if first else width, width, 2 if first else 1)
+                for before, width, blocks in zip(WIDTHS, WIDTHS[1:], BLOCKS, strict=False)
+                for first in (True, *[False] * (blocks - 1))
+            ]
+            inner = meta.get("channels") or [width for _, width, _ in sizes]
+            self.stages = nn.ModuleList(
+                Block(before, int(channels), width, stride)
+                for (before, width, stride), channels in zip(sizes, inner, strict=True)
+            )
 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
             x = (apart(pixels, count).float() - self.mean) / self.spread

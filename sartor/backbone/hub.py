@@ -34,6 +34,7 @@ FAMILIES = (
     "mpnet",
     "albert",
 )
+CUT = ("bert", "distilbert", "roberta", "xlm-roberta", "electra")  # families whose blocks can be taken apart
 MAX_TOKENS = 512
 LEAST_TOKENS, MOST_TOKENS = 32, 256  # attention's cost grows with the square; longer documents are read to this length
 BATCH_UNITS = 2048  # tokens of a padded batch: the fastest of 1,024 to 8,192 on two cores, in float32 and in bf16
@@ -150,6 +151,21 @@ def flops(ref: str, profile: Any) -> float:
     return float(2 * layers * (4 * width * width + 2 * width * inner) * profile.tokens)
 
 
+def anatomy(ref: str) -> dict[str, int] | None:
+    """{blocks; of_block, numbers of each; words, width: of the table} of a checkpoint whose blocks can be cut; None of another."""
+    config = pretrained.config_of(find(ref))
+    if config.get("model_type") not in CUT or not isinstance(config.get("vocab_size"), int):
+        return None
+    width = checkpoint.size_of(ref, config, "hidden_size", "dim", otherwise=384)
+    inner = checkpoint.size_of(ref, config, "intermediate_size", "hidden_dim", otherwise=4 * width)
+    return {
+        "blocks": checkpoint.size_of(ref, config, "num_hidden_layers", "n_layers", otherwise=6),
+        "of_block": 4 * width * width + 2 * width * inner,
+        "words": config["vocab_size"],
+        "width": width,
+    }
+
+
 def processor(folder: Path, meta: Mapping[str, Any]) -> TokenProcessor:
     """Opens the tokeniser that `start` wrote, with the package tokenizers alone."""
     return TokenProcessor(folder / "processor")
@@ -235,6 +251,10 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
     encoder = made.float()  # whatever type the checkpoint has: half of one is slow on a CPU, and no head is of it
     if getattr(encoder, "pooler", None) is not None:
         encoder.pooler = None
+    if meta.get("shape"):
+        from sartor import shaping
+
+        shaping.apply(encoder, meta["shape"], str(meta["family"]))
 
     class Encoder(nn.Module):
         def __init__(self) -> None:
@@ -247,9 +267,11 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
         def forward(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
             states = self.states(input_ids, attention_mask, token_type_ids)
             if self.pooling == "cls":
-                return states[:, 0]
-            weights = attention_mask.unsqueeze(-1).to(states.dtype)
-            return (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+                pooled = states[:, 0]
+            else:
+                weights = attention_mask.unsqueeze(-1).to(states.dtype)
+                pooled = (states * weights).sum(1) / weights.sum(1).clamp(min=1.0)
+            return functional.normalize(pooled, dim=-1) if meta.get("unit") else pooled
 
         def states(self, input_ids: Any, attention_mask: Any, token_type_ids: Any = None) -> Any:
             """Of every token of the input: [B, T, width]."""

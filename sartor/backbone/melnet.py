@@ -244,6 +244,14 @@ def _nepers(decibels: float) -> float:
     return decibels * float(np.log(10)) / 10
 
 
+def channels(body: Any) -> list[tuple[Any, Any, Any, Any]]:
+    """(convolution, its norm, the module that reads them, the one convolution in it) wherever channels can be taken out alone: of every block but the last.
+
+    `body` makes as many of each as `channels` in the bundle's backbone says.
+    """
+    return [(one.conv, one.norm, after, after.conv) for one, after in zip(body.layers, body.layers[1:], strict=False)]
+
+
 def body(folder: Path, meta: Mapping[str, Any]) -> Any:
     """The network: mel [B, columns, frames, bands], frames [B] or [B, columns] -> features [B, columns · 256]. Its weights are those of `start`."""
     import torch
@@ -271,7 +279,8 @@ def body(folder: Path, meta: Mapping[str, Any]) -> Any:
         def __init__(self) -> None:
             super().__init__()
             self.width = count * 2 * WIDTHS[-1]
-            pairs = zip((1, *WIDTHS), WIDTHS, strict=False)
+            widths = [*(meta.get("channels") or WIDTHS[:-1]), WIDTHS[-1]]
+            pairs = zip((1, *widths), widths, strict=False)
             self.layers = nn.ModuleList(Block(*pair, 1 if place else 2) for place, pair in enumerate(pairs))
 
         def forward(self, mel: torch.Tensor, frames: torch.Tensor) -> torch.Tensor:

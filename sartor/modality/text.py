@@ -540,6 +540,26 @@ def varied(value: str, rng: np.random.Generator, *, rate: float) -> str:
     return (" " if spaced else "").join(filter(None, words))
 
 
+def pieced(value: str, other: str, rng: np.random.Generator) -> str:
+    """A stretch of one text, in half of the cases with a stretch of another after it: what a teacher is asked about beside whole texts (stretches as in Tang et al. 2019,
+    section 3.2). Where words are not parted by spaces, each character is one."""
+    made = _stretch(value, rng)
+    if rng.random() < 0.5:
+        made += ("" if _dense(value) else " ") + _stretch(other, rng)
+    return made
+
+
+def _stretch(value: str, rng: np.random.Generator) -> str:
+    """Words that follow each other, at least one."""
+    spaced = not _dense(value)
+    words = value.split() if spaced else list(value)
+    if len(words) < 2:
+        return value
+    length = int(rng.integers(1, len(words) + 1))
+    begin = int(rng.integers(0, len(words) - length + 1))
+    return (" " if spaced else "").join(words[begin : begin + length])
+
+
 def show(value: Any) -> str:
     """The text, escaped, its first 600 characters."""
     text = str(value)

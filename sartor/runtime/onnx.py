@@ -17,6 +17,8 @@ NEEDS_TORCH = False
 OPSET = 17
 FOLDER = "runtime/onnx"
 TOLERANCE = 1e-3  # of the logits, float against torch; ours stay near 1e-5
+WEIGHED = ("MatMul", "Gemm", "Gather")  # operators of an encoder that hold weights
+BLOCK = 32  # weights with one scale, where weights alone are rounded
 
 
 def open(folder: Path, meta: Mapping[str, Any], *, threads: int) -> OnnxGraphs:
@@ -181,7 +183,12 @@ def _export(
 
 
 def fuse(
-    source: Path, target: Path, *, heads: int, width: int, sample: Mapping[str, np.ndarray]
+    source: Path,
+    target: Path,
+    *,
+    heads: int,
+    width: int,
+    sample: Mapping[str, np.ndarray],
 ) -> tuple[dict[str, int], float]:
     """Rewrites attention, layer norm and GELU as ONNX Runtime's fused operators: (how many of each, the largest difference).
 
@@ -220,9 +227,10 @@ def fuse(
 def quantise_static(
     source: Path, target: Path, batches: Sequence[Mapping[str, np.ndarray]], *, reduce_range: bool, per_channel: bool
 ) -> None:
-    """Weights and activations to int8, whose ranges are those that these batches of training rows show: for convolutions.
+    """Weights and activations to int8, whose ranges are those that these batches of training rows show.
 
-    A constant scale leaves every row's answer independent of its batch. reduce_range: as for `quantise_dynamic`.
+    A constant scale leaves every row's answer independent of its batch. Of products only those with weights are rounded; what two activations make stays
+    float. reduce_range: as for `quantise_dynamic`.
     """
     import logging
 
@@ -243,10 +251,14 @@ def quantise_static(
 
         def get_next(self) -> dict[str, np.ndarray] | None:
             found = next(self.left, None)
-            return None if found is None else dict(found)
+            return None if found is None else {name: array for name, array in found.items() if name in takes}
 
     prepared = target.with_name("prepared.onnx")
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
+    takes = OnnxGraphs({"forward": prepared}, threads=1).takes["forward"]
+    kinds = operators(prepared)
+    # A sum or a product of activations that is not beside a weight is float in between anyway; rounding it as well costs answers and no time.
+    chosen = {"op_types_to_quantize": [*WEIGHED]} if "Conv" not in kinds else {}
     quantize_static(
         str(prepared),
         str(target),
@@ -257,8 +269,36 @@ def quantise_static(
         per_channel=per_channel,
         reduce_range=reduce_range,
         calibrate_method=CalibrationMethod.MinMax,
+        extra_options={"MatMulConstBOnly": True, "DefaultTensorType": 1},
+        **chosen,
     )
     prepared.unlink()
+
+
+def operators(file: Path) -> set[str]:
+    """The kinds of operators of a graph."""
+    import onnx
+
+    return {node.op_type for node in onnx.load(str(file), load_external_data=False).graph.node}
+
+
+def quantise_weights(source: Path, target: Path, *, bits: int) -> None:
+    """Weights alone, in blocks of BLOCK numbers with one scale each (Frantar et al. 2023 call rounding to the nearest RTN), the table as well; activations stay float.
+
+    bits: 4 or 8.
+    """
+    import logging
+
+    import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
+
+    logging.getLogger().setLevel(logging.ERROR)
+    config = DefaultWeightOnlyQuantConfig(
+        block_size=BLOCK, is_symmetric=True, accuracy_level=4, op_types_to_quantize=("MatMul", "Gather"), bits=bits
+    )
+    worker = MatMulNBitsQuantizer(onnx.load(str(source)), algo_config=config)
+    worker.process()
+    worker.model.save_model_to_file(str(target), use_external_data_format=False)
 
 
 def quantise_dynamic(source: Path, target: Path, *, reduce_range: bool, per_channel: bool) -> None:

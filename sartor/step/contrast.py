@@ -36,7 +36,7 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
     rows = len(ctx.examples("train"))
     return {
         "rows": looks(rows),
-        "learning_rate": 5e-5,
+        "learning_rate": 3e-5,
         "embeddings": False,
         "bf16": has_bf16(),
         **arguments,
@@ -106,7 +106,8 @@ def run(bundle: Any, ctx: Any, *, rows: int, learning_rate: float, embeddings: b
         stage=f"contrast {meta['backbone']['ref']}",
     )
     ctx.note(contrasted=sum(map(len, order)))
-    return tuning.save(model.cpu(), bundle, ctx)
+    # What was compared is the direction of features, so that alone is what the layer above is to see.
+    return {"backbone": {**tuning.save(model.cpu(), bundle, ctx)["backbone"], "unit": True}}
 
 
 def looks(rows: int) -> int:

@@ -78,6 +78,19 @@ def loss(outputs: Any, targets: Any, spec: Spec, *, smoothing: float = 0.0, clas
     )
 
 
+def imitate(outputs: Any, told: Any, *, temperature: float) -> Any:
+    """Cross-entropy per example [B] to what a teacher says, both softened; times the temperature squared, so that gradients stay of one size (Hinton et al. 2015, section 2)."""
+    from torch.nn import functional
+
+    wanted = functional.softmax(told / temperature, dim=-1)
+    return temperature**2 * functional.cross_entropy(outputs.float() / temperature, wanted, reduction="none")
+
+
+def likeliest(outputs: np.ndarray) -> np.ndarray:
+    """The codes of the likeliest classes [n], of outputs [n, classes]."""
+    return outputs.argmax(axis=1)
+
+
 def infer(call: Call, batch: Mapping[str, np.ndarray], output: str) -> np.ndarray:
     """Logits [B, classes] from one call of the graph `forward`."""
     return call("forward", batch)[output]

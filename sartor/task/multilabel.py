@@ -216,6 +216,15 @@ def loss(outputs: Any, targets: Any, spec: Spec, *, smoothing: float = 0.0, clas
     return functional.binary_cross_entropy_with_logits(outputs.float(), wanted, reduction="none").mean(1)
 
 
+def imitate(outputs: Any, told: Any, *, temperature: float) -> Any:
+    """Binary cross-entropy per example [B] to what a teacher says of each class, both softened, times the temperature squared."""
+    from torch.nn import functional
+
+    wanted = (told / temperature).sigmoid()
+    losses = functional.binary_cross_entropy_with_logits(outputs.float() / temperature, wanted, reduction="none")
+    return temperature**2 * losses.mean(1)
+
+
 def infer(call: Call, batch: Mapping[str, np.ndarray], output: str) -> np.ndarray:
     """Log odds [B, classes] from one call of the graph `forward`."""
     return call("forward", batch)[output]

@@ -228,6 +228,30 @@ def test_contrasting_a_handful_of_rows_brings_classes_apart(rows):
     assert gap(after) > gap(bundle) + 0.1
 
 
+def test_what_was_contrasted_is_seen_by_its_direction_and_told_apart_gently(tmp_path, rows):
+    """Each part of rows that were drawn together is told apart by the others, so these say nothing of how strong the solver is to be."""
+    from sartor import model as models
+    from sartor.step.fit import STRENGTHS
+
+    table = [(text, label) for text, label in opinions(48, 3)]
+    dataset, splits, settings = stored(write_rows(tmp_path / "few.csv", table), tmp_path)
+    assert len(splits.valid) < 50
+    start = Move("start", {"backbone": rows[3], "max_tokens": 32})
+    contrast = Move("contrast", {"rows": 64})
+    fitted = made(settings, start, contrast, Move("fit", {}))
+    assert notes(fitted)["chosen"]["strength"] == STRENGTHS[0]
+    model = models.load(fitted.path).eval()
+    processor = leaves.load("backbone", "hub").processor(fitted.path, fitted.meta["backbone"])
+    texts = dataset.table.column("text").to_pylist()
+    given = {key: torch.from_numpy(array) for key, array in processor([{"text": text} for text in texts]).items()}
+    with torch.inference_mode():
+        assert torch.allclose(model.body(**given).norm(dim=-1), torch.ones(len(texts)), atol=1e-5)
+    exported = made(settings, start, contrast, Move("fit", {}), Move("export", {}))
+    served, trained = (predict.load(exported.path, **how).predict(texts) for how in ({}, {"runtime": "torch"}))
+    for one, other in zip(served, trained, strict=True):
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-4)
+
+
 def test_the_batches_of_contrast_take_every_row_of_every_class_in_turn():
     from sartor.step.contrast import drawn
 

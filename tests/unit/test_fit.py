@@ -64,7 +64,7 @@ def test_the_scale_of_the_outputs_is_the_best_on_a_grid():
     odds = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     truth = ["abc"[rng.choice(3, p=row)] for row in odds]
     spec = {"classes": ["a", "b", "c"]}
-    scale, log_loss = fit._scale(classify, spec, logits / 10, truth)
+    scale, log_loss = fit.scale_of(classify, spec, logits / 10, truth)
     grid = [-fit._score(classify, spec, logits / 10 * s, truth, "log_loss") for s in np.geomspace(0.125, 64, 60)]
     assert scale == pytest.approx(10, rel=0.2)
     assert log_loss <= min(grid) + 1e-4

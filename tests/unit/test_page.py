@@ -758,6 +758,32 @@ def test_every_candidate_stands_in_plot_and_table_with_why_it_was_not_chosen() -
     assert "forecast 1 min 41 s" in text.replace("\u00a0", " ")
 
 
+def test_a_cut_tells_what_it_took_and_saved_and_fewer_bits_what_they_changed() -> None:
+    report = support()
+    parent, cut = (
+        next(one for one in report["candidates"] if one["id"] == name) | {"precision": "int8"} for name in ("c5", "c2")
+    )
+    parent |= {"weights": "tuned minilm", "parent": ""}
+    cut |= {"weights": "cut", "parent": "tuned minilm", "status": "measured", "seconds": 61.0}
+    report["candidates"] = [parent, cut]
+    report["flips"] = {
+        "of": "its float parent",
+        "n": 602,
+        "flips": 7,
+        "alone": {"n": 602, "differ": 0, "invariant": True},
+    }
+    text = read(render(report)).text
+    assert "MiniLM fine-tuned, int8: accuracy −0.087, 4.6× as fast, 4.0× smaller, 1 min 01 s to make" in " ".join(
+        text.split()
+    ), text
+    assert "7 of 602 answers to the test rows differ" in text
+    assert "Answered one at a time, all 602 stay the same." in text
+    report["flips"]["alone"]["invariant"] = False
+    assert "Every row is answered by itself" in read(render(report)).text
+    report["flips"] = None
+    assert "answers to the test rows differ" not in read(render(report)).text
+
+
 def test_what_could_be_had_instead_is_told_with_its_price_and_drawn() -> None:
     html = render(sentiment_missed())
     text = read(html).text.replace("\u00a0", " ")

@@ -196,7 +196,7 @@ def front_of(*limits, rows=4000, **given):
 
 
 def test_only_bodies_that_learn_several_targets_are_tried():
-    known = {"trivial", "frozen", "last blocks", "LoRA", "tuned", "searched"}
+    known = {"trivial", "frozen", "last blocks", "LoRA", "tuned", "searched", "cut"}
     for rows in (4000, 24):  # of one target n-grams are tried as well, and of few rows what draws classes together
         kinds = {one.id: one.kind for one in front_of("team.accuracy >= 0.9", rows=rows).possible()}
         assert next(iter(kinds)) == "majority"

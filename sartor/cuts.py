@@ -1,0 +1,133 @@
+"""Which cuts of a model the planner considers: what of its parent each keeps, the steps that make it, and why.
+
+A cut begins with the very steps of its parent, so these are made once; the parent teaches what is left of it. Whether a cut pays is said by measuring it, as
+of any candidate: here is only what may be worth it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from sartor.plan import Move, Plan
+
+if TYPE_CHECKING:
+    from sartor.front import Body, Profile
+
+DEPTHS = (1 / 2, 1 / 3, 1 / 6)  # of the blocks of an encoder, rounded to whole ones
+# Width of a narrow table, over that of the model; the share of blocks from where on the table outweighs them; by how much a size may be misjudged.
+NARROW, NARROW_FROM, NEAR = 1 / 3, 1 / 3, 1.5
+WIDTHS = (1 / 2, 1 / 4)  # of the channels inside a convolutional net
+# Rows of a table that `trim` leaves: the characters that always stay, and of w words of text some MORE · w^HEAPS pieces that two rows use (Heaps 1978). MiniLM's, measured (and
+# this): sst2 9,662 (8,400), a quarter of it 5,305 (4,800); ag_news 13,062 (11,900); banking77, where all speak of the same, 3,503 (7,200).
+CHARACTERS, MORE, HEAPS, LETTERS = 2_000.0, 6.0, 0.6, 6.0
+
+
+@dataclass(frozen=True)
+class Left:
+    """What a cut has of its parent."""
+
+    share: float = 1.0  # of its blocks or of its channels
+    trimmed: bool = False  # whether words were taken out of its table
+    narrow: float = 1.0  # of the width of its table
+    taught: bool = False  # whether what is left was trained again, by its parent's answers
+    put_before: str = ""  # of a cascade: the body of the model that answers first
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing was taken."""
+        return self == Left()
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Of how many numbers the parts of an encoder are."""
+
+    blocks: int
+    of_block: int
+    words: int
+    width: int
+
+    def share(self, left: Left, words: float) -> float:
+        """Of all numbers, those that a cut has left. words: rows of the table that stay where it is trimmed."""
+        words = min(self.words, words) if left.trimmed else self.words
+        kept = words * self.width * left.narrow + max(1, round(left.share * self.blocks)) * self.of_block
+        if left.narrow < 1:
+            kept += left.narrow * self.width**2
+        return kept / (self.words * self.width + self.blocks * self.of_block)
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A way to cut a model. kind: as of `front.Candidate`. moves: after those of the parent, or, of another body, all of them."""
+
+    kind: str
+    name: str
+    moves: tuple[Move, ...]
+    reason: str
+    left: Left
+
+
+def words_kept(profile: Profile) -> float:
+    """Rows of a table after `trim`, estimated."""
+    words = profile.rows * max(1.0, profile.characters / LETTERS)
+    return CHARACTERS + MORE * float(words**HEAPS)
+
+
+def of_encoder(
+    anatomy: Anatomy, parent: Plan, inputs: Sequence[str], *, at_most: float = 1.0, words: float = math.inf
+) -> Iterator[Cut]:
+    """Of an encoder of text. parent: its steps up to weights. inputs: columns. at_most: of its numbers, the share that a cut is wanted to have; tables are made
+    narrow where one that stays as wide may have more. words: rows of the table that stay, as expected."""
+    trim = Move("trim", {}, "Words that the data do not use go out of the table.")
+    yield Cut("cut", "trimmed", (trim,), "The words that the data do not use are taken out.", Left(trimmed=True))
+    told = taught_by(parent, inputs)
+    seen = set()
+    for share in DEPTHS:
+        blocks = max(1, round(share * anatomy.blocks))
+        if blocks in seen or blocks >= anatomy.blocks:
+            continue
+        seen.add(blocks)
+        prune = Move("prune", {"blocks": blocks / anatomy.blocks}, f"{blocks} of {anatomy.blocks} blocks stay.")
+        name = f"cut to {blocks} block{'s' if blocks > 1 else ''}"
+        why = f"{blocks} of its {anatomy.blocks} blocks, taught by the whole."
+        left = Left(blocks / anatomy.blocks, trimmed=True, taught=True)
+        yield Cut("cut", name, (trim, prune, Move("distil", told)), why, left)
+        if share <= NARROW_FROM and NEAR * anatomy.share(left, words) > at_most:
+            rank = max(1, round(NARROW * anatomy.width))
+            narrow = Move(
+                "trim", {"rank": rank}, f"{trim.reason[:-1]}, and it is {rank} wide instead of {anatomy.width}."
+            )
+            left = replace(left, narrow=rank / anatomy.width)
+            yield Cut("cut", f"{name}, narrow", (narrow, prune, Move("distil", told)), f"{why} {narrow.reason}", left)
+
+
+def of_convolutions(parent: Plan, inputs: Sequence[str]) -> Iterator[Cut]:
+    """Of a convolutional net."""
+    told = taught_by(parent, inputs)
+    for share in WIDTHS:
+        prune = Move("prune", {"channels": share}, f"{share:.0%} of the channels inside stay.")
+        why = f"{share:.0%} of its inner channels, taught by the whole."
+        moves = (prune, Move("distil", told))
+        yield Cut("cut", f"cut to {share:.0%}", moves, why, Left(share, taught=True))
+
+
+def of_other(body: Body, begin: Move, parent: Plan, inputs: Sequence[str]) -> Cut:
+    """A body that fits itself, by the answers of a model that is tuned."""
+    why = f"{body.name} learns what the tuned model answers, on rows without a label and on copies with slips as well."
+    return Cut("taught", "taught", (begin, Move("distil", taught_by(parent, inputs))), why, Left(taught=True))
+
+
+def cascade(cheap: Plan, larger: Plan, inputs: Sequence[str], *, body: str) -> Cut:
+    """A cheap model before a larger one; both plans end in graphs."""
+    members = [{"inputs": list(inputs), "plan": plan.as_dict()} for plan in (cheap, larger)]
+    why = "The cheap model answers what it is sure of, the larger one the rest."
+    return Cut("cascade", f"{body} first", (Move("cascade", {"members": members}, why),), why, Left(put_before=body))
+
+
+def taught_by(parent: Plan, inputs: Sequence[str]) -> Mapping[str, Any]:
+    """What `distil` is given: the parent as the only teacher, without its reasons, so that the same plan has the same key."""
+    bare = Plan("teacher", tuple(Move(move.step, move.arguments) for move in parent.moves))
+    return {"members": [{"inputs": list(inputs), "plan": bare.as_dict()}]}

@@ -1,0 +1,164 @@
+"""Cuts as the planner sees them: what there is to try, that a cut waits for what it is made from, and what it believes of them."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import pytest
+from test_front import ENGLISH, FAST, SIZE, front_of, tried, waiting
+
+from sartor import cuts
+from sartor.backbone import hub
+from sartor.cost import with_sizes
+from sartor.front import Profile
+from sartor.plan import Plan, keys
+from sartor.report import Key
+
+THREE = "minilm-tuned-cut-to-3-blocks-int8"
+
+
+def test_every_cut_of_a_tuned_encoder_is_a_candidate_with_steps_that_fit():
+    front = front_of("accuracy >= 0.9")
+    found = {one.id: one for one in front.possible() if one.parent}
+    names = {"trimmed", "cut-to-3-blocks", "cut-to-2-blocks", "cut-to-1-block"}
+    assert {f"minilm-tuned-{name}-{precision}" for name in names for precision in ("float32", "int8")} <= set(found)
+    assert {"ngram-taught-by-minilm", "ngram-then-minilm-tuned-int8"} <= set(found)
+    for one in found.values():
+        assert one.parent == "tuned minilm"
+        assert one.plan.check() == "graphs"
+        assert one.plan.reason
+
+
+def test_where_size_matters_tables_are_made_narrow_as_well():
+    front = front_of("accuracy >= 0.9", "size <= 4 MB")
+    one_block = [f"minilm-tuned-cut-to-1-block{narrow}-int8" for narrow in ("", "-narrow")]
+    plain, narrow = (front.outlook(waiting(front, name), left_s=math.inf) for name in one_block)
+    scale = narrow.scales[SIZE]
+    assert scale.back(narrow.guesses[SIZE].mean) < 4 < scale.back(plain.guesses[SIZE].mean)
+    assert narrow.guesses[Key("accuracy")].mean > plain.guesses[Key("accuracy")].mean
+    assert waiting(front, one_block[1]).plan.moves[3].arguments == {"rank": 128}
+    for limit in ("accuracy >= 0.9", "size <= 40 MB"):
+        assert not any(one.left.narrow < 1 for one in front_of(limit).possible())
+    assert any(one.left.narrow < 1 for one in front_of("accuracy >= 0.9", prefer="size").possible())
+
+
+def test_of_few_rows_what_is_contrasted_is_cut():
+    few = replace(ENGLISH, rows=64)
+    found = {one.parent for one in front_of("accuracy >= 0.9", profile=few).possible() if one.parent}
+    assert found == {"contrasted minilm"}
+
+
+def test_a_net_for_pictures_is_cut_by_its_channels():
+    pictures = Profile(
+        6000, 4, 0.0, {}, 150.0, sizes={"width_median": 32, "height_median": 32}, kinds=frozenset({"image"})
+    )
+    found = [
+        one
+        for one in front_of("accuracy >= 0.9", profile=replace(pictures, inputs=(("photo", "image"),))).possible()
+        if one.parent
+    ]
+    assert {one.left.share for one in found} == set(cuts.WIDTHS)
+    assert all(one.parent == "trained convnet" for one in found)
+
+
+def test_what_a_cut_shares_with_its_parent_has_the_same_keys():
+    front = front_of("accuracy >= 0.9")
+    parent = tried(front, "minilm-tuned-float32", 880)
+    cut = waiting(front, THREE)
+    sizes = front.outlook(cut, left_s=math.inf).sizes
+    assert sizes["train"] == parent.sizes["train"]
+    plan = with_sizes(cut.plan, sizes)
+    mine, its = (keys(one, made_of={}) for one in (plan, parent.plan))
+    assert mine[:3] == its[:3]
+    [member] = plan.moves[-3].arguments["members"]
+    assert plan.moves[-3].step == "distil"
+    assert keys(Plan.from_dict(member["plan"]), made_of={}) == its[:3]
+
+
+def test_the_parent_is_made_and_measured_first():
+    front = front_of("size <= 12 MB", budget="2h")
+    tried(front, "majority", 250, 0.6, megabytes=0.002)
+    tried(front, "ngram", 700, 0.9, megabytes=19.0)
+    front.waiting = [one for one in front.waiting if one.id in (THREE, "minilm-tuned-int8")]
+    decision = front.next(left_s=7000)
+    assert decision.candidate == "minilm-tuned-int8"
+    assert "cut to 3 blocks" in decision.why
+    tried(front, "minilm-tuned-int8", 880, megabytes=23.5)
+    assert front.next(left_s=6000).candidate in (THREE, None)
+
+
+def test_a_cut_of_what_failed_is_passed_over():
+    front = front_of("size <= 12 MB", budget="2h")
+    tried(front, "majority", 250, 0.6)
+    parent = waiting(front, "minilm-tuned-int8")
+    front.waiting.remove(parent)
+    parent.status = "failed"
+    front.found.append(parent)
+    passed = (
+        {one.id: one for one in front.pass_over(decision)}
+        if (decision := front.next(left_s=1.0)).candidate is None
+        else {}
+    )
+    assert passed[THREE].cause == "parent"
+
+
+def test_what_is_left_is_believed_to_be_smaller_faster_and_a_little_worse():
+    front = front_of("accuracy >= 0.9", budget="2h")
+    told = [
+        front.outlook(waiting(front, f"minilm-tuned-{name}int8"), left_s=math.inf).guesses
+        for name in ("", "cut-to-3-blocks-", "cut-to-2-blocks-", "cut-to-1-block-")
+    ]
+    for key, falls in ((SIZE, True), (FAST, True), (Key("accuracy"), False)):
+        means = [one[key].mean for one in told]
+        assert means == sorted(means, reverse=falls)
+
+
+def test_what_one_cut_measures_moves_the_others():
+    front = front_of("accuracy >= 0.8", budget="2h")
+    tried(front, "majority", 250, 0.6)
+    tried(front, "minilm-tuned-int8", 900)
+    before = front.outlook(waiting(front, "minilm-tuned-cut-to-2-blocks-int8"), left_s=math.inf).guesses[
+        Key("accuracy")
+    ]
+    tried(front, THREE, 700)
+    after = front.outlook(waiting(front, "minilm-tuned-cut-to-2-blocks-int8"), left_s=math.inf).guesses[Key("accuracy")]
+    assert after.mean > before.mean + 0.3
+    assert after.spread < before.spread
+
+
+def test_being_taught_too_briefly_is_believed_to_cost():
+    front = front_of("accuracy >= 0.9", budget="2h")
+    tried(front, "minilm-tuned-int8", 900)
+    cut = waiting(front, THREE)
+    plenty = front.outlook(cut, left_s=math.inf)
+    short = front.outlook(cut, left_s=0.6 * plenty.seconds)
+    assert 0 < short.sizes["distil"]["epochs"] < plenty.sizes["distil"]["epochs"]
+    assert short.guesses[Key("accuracy")].mean > plenty.guesses[Key("accuracy")].mean
+
+
+def test_a_teacher_that_is_made_costs_nothing_more():
+    front = front_of("accuracy >= 0.9", budget="2h")
+    student = waiting(front, "ngram-taught-by-minilm")
+    before = front.outlook(student, left_s=math.inf).seconds
+    tried(front, "minilm-tuned-float32", 900)
+    after = front.outlook(student, left_s=math.inf).seconds
+    assert after < 0.5 * before
+
+
+def test_the_shares_of_an_encoder_are_those_of_its_weights():
+    told = hub.anatomy("minilm")
+    anatomy = cuts.Anatomy(**told)
+    assert anatomy.blocks == 6
+    assert anatomy.words * anatomy.width + anatomy.blocks * anatomy.of_block == pytest.approx(22_713_216, rel=0.02)
+    words = cuts.words_kept(ENGLISH)
+    half = anatomy.share(cuts.Left(0.5), words)
+    assert half == pytest.approx((30522 * 384 + 3 * anatomy.of_block) / (30522 * 384 + 6 * anatomy.of_block))
+    assert anatomy.share(cuts.Left(0.5, trimmed=True), words) < half
+
+
+def test_families_that_can_be_cut_are_those_whose_layers_are_known():
+    pytest.importorskip("torch")
+    from sartor import shaping
+
+    assert set(shaping.LAYERS) == set(hub.CUT)
