@@ -616,7 +616,7 @@ def test_a_teacher_is_asked_about_what_the_student_sees(rows):
     assert len(work.beside) == 1
     torch.manual_seed(3)
     # The student is its own teacher here, so what is left is the entropy of its answers to the texts with slips.
-    loss = float(work.loss(np.arange(16)))
+    loss = float(work.loss(np.arange(16)).detach())
     torch.manual_seed(3)
     batch = {key: torch.from_numpy(array) for key, array in work._batch(np.arange(16)).items()}
     with torch.inference_mode():
