@@ -377,11 +377,10 @@ def export(
 ) -> None:
     """Write BUNDLE for deployment: its deployed files alone, or in the format of another runtime."""
     from sartor import export as exporting
-    from sartor import leaves
     from sartor.errors import InputError
 
     if to is None and deploy is None:
-        raise InputError("export.nothing", known=", ".join(leaves.names("runtime")))
+        raise InputError("export.nothing", known=", ".join(exporting.runtimes()))
     if deploy is not None:
         made = exporting.deploy(bundle, deploy)
         print(f"{made.path}: {made.deployed_bytes() / 1e6:.2f} MB")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 DEPTHS = (1 / 2, 1 / 3, 1 / 6)  # of the blocks of an encoder, rounded to whole ones
 # Width of a narrow table, over that of the model; the share of blocks from where on the table outweighs them; by how much a size may be misjudged.
 NARROW, NARROW_FROM, NEAR = 1 / 3, 1 / 3, 1.5
+PIECED = 30_000  # rows, below which a student is taught on new texts out of pieces of them as well
+WORDS_OUT = "Words that the data do not use go out of the table."
 WIDTHS = (1 / 2, 1 / 4)  # of the channels inside a convolutional net
 # Rows of a table that `trim` leaves: the characters that always stay, and of w words of text some MORE · w^HEAPS pieces that two rows use (Heaps 1978). MiniLM's, measured (and
 # this): sst2 9,662 (8,400), a quarter of it 5,305 (4,800); ag_news 13,062 (11,900); banking77, where all speak of the same, 3,503 (7,200).
@@ -77,13 +79,16 @@ def words_kept(profile: Profile) -> float:
 
 
 def of_encoder(
-    anatomy: Anatomy, parent: Plan, inputs: Sequence[str], *, at_most: float = 1.0, words: float = math.inf
+    anatomy: Anatomy, parent: Plan, inputs: Sequence[str], *, rows: int, at_most: float = 1.0, words: float = math.inf
 ) -> Iterator[Cut]:
-    """Of an encoder of text. parent: its steps up to weights. inputs: columns. at_most: of its numbers, the share that a cut is wanted to have; tables are made
+    """Of an encoder of text. parent: its steps up to weights. inputs: columns. rows: to be taught on, labelled or not. at_most: of its numbers, the share that a cut is wanted to have; tables are made
     narrow where one that stays as wide may have more. words: rows of the table that stay, as expected."""
-    trim = Move("trim", {}, "Words that the data do not use go out of the table.")
+    trim = Move("trim", {}, WORDS_OUT)
     yield Cut("cut", "trimmed", (trim,), "The words that the data do not use are taken out.", Left(trimmed=True))
-    told = taught_by(parent, inputs)
+    # A teacher whose words went too, so that its states can be followed: the student has to read the same tokens.
+    told = {**taught_by(replace(parent, moves=(*parent.moves, trim)), inputs), "hidden": 1.0}
+    if rows < PIECED:
+        told["pieces"] = 2
     seen = set()
     for share in DEPTHS:
         blocks = max(1, round(share * anatomy.blocks))
@@ -97,11 +102,10 @@ def of_encoder(
         yield Cut("cut", name, (trim, prune, Move("distil", told)), why, left)
         if share <= NARROW_FROM and NEAR * anatomy.share(left, words) > at_most:
             rank = max(1, round(NARROW * anatomy.width))
-            narrow = Move(
-                "trim", {"rank": rank}, f"{trim.reason[:-1]}, and it is {rank} wide instead of {anatomy.width}."
-            )
+            wide = f"{WORDS_OUT[:-1]}, and it is {rank} wide instead of {anatomy.width}."
+            narrow, heal = Move("trim", {"rank": rank}, wide), Move("distil", {**told, "embeddings": True})
             left = replace(left, narrow=rank / anatomy.width)
-            yield Cut("cut", f"{name}, narrow", (narrow, prune, Move("distil", told)), f"{why} {narrow.reason}", left)
+            yield Cut("cut", f"{name}, narrow", (narrow, prune, heal), f"{why} {wide}", left)
 
 
 def of_convolutions(parent: Plan, inputs: Sequence[str]) -> Iterator[Cut]:

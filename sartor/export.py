@@ -9,7 +9,7 @@ from pathlib import Path
 from sartor import bundle as bundles
 from sartor import leaves
 from sartor.bundle import Bundle
-from sartor.errors import InputError
+from sartor.errors import InputError, near
 from sartor.step import export
 
 UNPROVEN = ("report.json", "report.html", "README.md")  # they speak of the graphs that were measured, not of these
@@ -34,7 +34,11 @@ def to_runtime(path: Path | str, runtime: str, target: Path) -> Bundle:
     Raises: InputError `leaf.unknown`, `export.*`.
     """
     bundle = bundles.load(path)
-    leaves.load("runtime", runtime)
+    known = runtimes()
+    if runtime not in known:
+        raise InputError(
+            "leaf.unknown", kind="runtime", name=runtime, near=near(runtime, known), known=", ".join(known)
+        )
     _check_free(target)
     if not (bundle.path / "model.safetensors").is_file():
         raise InputError("export.no-weights", path=path)
@@ -44,6 +48,11 @@ def to_runtime(path: Path | str, runtime: str, target: Path) -> Bundle:
         record = export.write(bundle, runtime, bundle.meta["examples"], folder)
         bundles.write_json(folder / "bundle.json", bundle.meta | {"runtime": record})
     return bundles.load(target)
+
+
+def runtimes() -> list[str]:
+    """Those that weights can be exported to."""
+    return [name for name in leaves.names("runtime") if getattr(leaves.load("runtime", name), "OF_ONE_MODEL", True)]
 
 
 def _check_free(target: Path) -> None:

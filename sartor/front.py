@@ -319,7 +319,8 @@ class Front:
             asked = [need.limit for need in self.asked if need.key.measure == "size"]
             at_most = 0.0 if self.needs.prefer == "size" else min(asked, default=math.inf) / (body.megabytes / 4)
             words = cuts.words_kept(self.profile)
-            found += cuts.of_encoder(body.anatomy, parent, inputs, at_most=at_most, words=words)
+            rows = self.profile.rows + self.profile.unlabelled
+            found += cuts.of_encoder(body.anatomy, parent, inputs, rows=rows, at_most=at_most, words=words)
         elif getattr(body.module, "CONVOLUTIONAL", False):
             found += cuts.of_convolutions(parent, inputs)
         for cut in found:

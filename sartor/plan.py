@@ -128,7 +128,10 @@ def _check_arguments(move: Move) -> None:
         if hasattr(body, "find"):
             body.find(str(ref))
     if "runtime" in move.arguments:
-        leaves.load("runtime", str(move.arguments["runtime"]))
+        runtime = leaves.load("runtime", str(move.arguments["runtime"]))
+        if not getattr(runtime, "OF_ONE_MODEL", True):
+            expected, name = "a runtime of one model's graphs", move.arguments["runtime"]
+            raise InputError("plan.argument", step=move.step, name="runtime", expected=expected, found=name)
 
 
 def keys(plan: Plan, *, made_of: Mapping[str, Any]) -> list[str]:

@@ -134,11 +134,15 @@ class Factorised(nn.Module):
         return self.wide(self.narrow(ids))  # type: ignore[no-any-return]
 
 
-def factorise(table: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """(narrow [words, rank], wide [size, rank]) whose product is nearest to a table [words, size] in the sum of squares (Eckart and Young 1936)."""
-    left, values, right = torch.linalg.svd(table.float(), full_matrices=False)
+def factorise(table: torch.Tensor, rank: int, *, uses: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    """(narrow [words, rank], wide [size, rank]) whose product is nearest to a table [words, size] in the sum of squares (Eckart and Young 1936).
+
+    uses [words]: how often each word is read; its row counts so often (Hsu et al. 2022, section 4, with uses in place of Fisher's information).
+    """
+    weights = torch.ones(len(table), 1) if uses is None else uses.float().clamp(min=1e-3).sqrt()[:, None]
+    left, values, right = torch.linalg.svd(table.float() * weights, full_matrices=False)
     root = values[:rank].sqrt()
-    return left[:, :rank] * root, right[:rank].T * root
+    return left[:, :rank] * root / weights, right[:rank].T * root
 
 
 def keep_blocks(encoder: Any, chosen: Sequence[int]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from sartor import leaves
 
 NEEDS_TORCH = False
+OF_ONE_MODEL = False  # so no `export` writes it
 FOLDER = "members"
 
 

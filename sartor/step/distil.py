@@ -15,6 +15,7 @@ from sartor.step import train
 TAKES = ("weights",)
 GIVES = "weights"
 ALSO = "train"  # the step whose arguments it takes besides
+RATE_OF_CUT = 2e-4  # of encoders
 
 
 def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
@@ -23,7 +24,10 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
     if not isinstance(members, list) or not members:
         expected = 'a list of {"inputs": [columns], "plan": a plan that ends in weights}'
         raise InputError("plan.argument", step="distil", name="members", expected=expected, found=members)
+    # What was cut moves further than what is tuned as it was: sst2, two blocks of six, .834 at the rate of tuning, .843 at this one.
+    cut = "blocks" in ctx.backbone.get("shape", {})
     given = {
+        **({"learning_rate": RATE_OF_CUT} if cut else {}),
         "temperature": 2.0,
         "answers": 0.9,
         "hidden": 0.0,

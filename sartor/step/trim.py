@@ -65,7 +65,8 @@ def run(bundle: Any, ctx: Any, *, words: int, rank: int, rows: int) -> dict[str,
     ctx.note(words=[int(table.num_embeddings), len(kept)])
     if rank and rank < weight.shape[1]:
         shape["rank"] = rank
-        narrow, wide = shaping.factorise(weight, rank)
+        uses = torch.tensor([used[int(word)] + 1.0 for word in kept])
+        narrow, wide = shaping.factorise(weight, rank, uses=uses)
         made = shaping.Factorised(len(kept), rank, weight.shape[1], None)
         made.narrow.weight.data, made.wide.weight.data = narrow.contiguous(), wide.contiguous()
         ctx.note(rank=rank, left=float((weight - narrow @ wide.T).square().sum() / weight.square().sum()))

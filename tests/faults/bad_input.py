@@ -682,6 +682,7 @@ KINDS: dict[str, list[Kind]] = {
         Kind("a backbone leaf that there is not", of_plan(json.dumps(PLAN).replace('"leaf": "ngram"', '"leaf": "ngrams"')), ("no backbone called 'ngrams'", "Did you mean 'ngram'?")),
         Kind("a plan for one target, of several", of_several(plan=json.dumps(PLAN)), ("the backbone 'ngram' makes models of one target", "'label', 'price'")),
         Kind("a runtime that there is not", of_plan(json.dumps(PLAN).replace('"onnx"', '"onx"')), ("no runtime called 'onx'", "Did you mean 'onnx'?")),
+        Kind("a graph for the runtime of several models", of_plan(json.dumps(PLAN).replace('"onnx"', '"cascade"')), ("a runtime of one model's graphs", "found 'cascade'")),
     ],
     "Backbones": [
         Kind("a backbone that is not there", of_build("--backbone", "nobody/nothing"), ("'nobody/nothing' cannot be used", "local folder")),
@@ -726,6 +727,7 @@ KINDS: dict[str, list[Kind]] = {
         Kind("other columns, to verify on", lambda folder: [*of_bundle(None, "verify")(folder), *of_data(csv_text(header="body,kind\n"))(folder)[1:]], ("no column 'text'", "The columns are")),
         Kind("an export of nothing", of_bundle(None, "export"), ("Say what to export", "--deploy")),
         Kind("an export to a runtime that there is not", of_bundle(None, "export", "--to", "tensorrt"), ("no runtime called 'tensorrt'", "There is")),
+        Kind("an export to the runtime of several models", of_bundle(None, "export", "--to", "cascade"), ("no runtime called 'cascade'", "There is: onnx")),
         Kind("an export of weights that are not there", of_bundle(None, "export", "--to", "torch", "--out", "{folder}/torch"), ("no weights to export",)),
         Kind("an export over other files", lambda folder: [*of_bundle(None, "export", "--deploy")(folder), good(folder)], ("good.csv exists already", "another folder")),
         Kind("an export into the bundle itself", of_bundle(None, "export", "--deploy", "{folder}/bundle/small"), ("lies inside the bundle",)),

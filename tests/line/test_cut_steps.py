@@ -213,6 +213,14 @@ def test_a_narrow_table_is_the_nearest_and_is_exported(rows):
     assert torch.allclose(narrow @ wide.T, table, atol=1e-4)
     worse = shaping.factorise(table, 2)
     assert 0 < (worse[0] @ worse[1].T - table).square().sum() < table.square().sum()
+    uses = torch.from_numpy(rng.integers(1, 1000, 50)).float()
+    by_use = shaping.factorise(table, 2, uses=uses)
+
+    def missed(found, weights):
+        return float(((found[0] @ found[1].T - table).square().sum(1) * weights).sum())
+
+    assert missed(by_use, uses) < missed(worse, uses)
+    assert missed(worse, torch.ones(50)) < missed(by_use, torch.ones(50))
     dataset, splits, settings, source = rows
     start = (Move("start", {"backbone": source}), Move("trim", {"rank": 8}))
     small = made(settings, *start, Move("fit", {}), Move("train", {"epochs": 1, "embeddings": True}), *EXPORT)

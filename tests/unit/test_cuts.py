@@ -73,7 +73,7 @@ def test_what_a_cut_shares_with_its_parent_has_the_same_keys():
     assert mine[:3] == its[:3]
     [member] = plan.moves[-3].arguments["members"]
     assert plan.moves[-3].step == "distil"
-    assert keys(Plan.from_dict(member["plan"]), made_of={}) == its[:3]
+    assert keys(Plan.from_dict(member["plan"]), made_of={})[:3] == its[:3]
 
 
 def test_the_parent_is_made_and_measured_first():
@@ -135,6 +135,21 @@ def test_being_taught_too_briefly_is_believed_to_cost():
     short = front.outlook(cut, left_s=0.6 * plenty.seconds)
     assert 0 < short.sizes["distil"]["epochs"] < plenty.sizes["distil"]["epochs"]
     assert short.guesses[Key("accuracy")].mean > plenty.guesses[Key("accuracy")].mean
+
+
+def test_a_teacher_reads_the_same_words_so_that_its_states_can_be_followed():
+    front = front_of("accuracy >= 0.9", "size <= 4 MB")
+    for name in (THREE, "minilm-tuned-cut-to-1-block-narrow-int8"):
+        plan = waiting(front, name).plan
+        told = next(move.arguments for move in plan.moves if move.step == "distil")
+        [member] = told["members"]
+        assert [step["step"] for step in member["plan"]["steps"]] == ["start", "fit", "train", "trim"]
+        assert not member["plan"]["steps"][-1].get("arguments")  # only the student's table may be narrow
+        assert told["hidden"] == 1.0
+        assert told["pieces"] == 2
+        assert told.get("embeddings", False) == ("narrow" in name)  # a narrow table heals only where it is trained
+    many = front_of("accuracy >= 0.9", profile=replace(ENGLISH, rows=100_000))
+    assert "pieces" not in waiting(many, THREE).plan.moves[-3].arguments
 
 
 def test_a_teacher_that_is_made_costs_nothing_more():

@@ -146,7 +146,7 @@ def test_nothing_more_is_tried_once_every_need_is_likely_met():
     front = front_of("accuracy >= 0.9")
     tried(front, "majority", 250, 0.6)
     tried(front, "ngram", 960, 1.0)
-    decision = front.next(left_s=1000)
+    decision = front.next(left_s=1500)
     assert decision.candidate is None
     passed = list(front.pass_over(decision))
     assert not front.waiting
