@@ -77,7 +77,7 @@ INT8_CALIBRATED: Share = (0.05, 0.1)  # convolutions, whose scales are fixed bef
 # made narrow; of a body that fits itself by a tuned one's answers; of the larger model's answers that the cheaper one gives.
 CUT: Share = (0.15, 0.07)
 TRIMMED: Share = (0.02, 0.04)
-NARROWED: Share = (0.08, 0.06)
+NARROWED: Share = (0.0, 0.06)  # sst2, two blocks of six: .8655 as wide as it was, .8649 with a third of the width
 TAUGHT: Share = (-0.08, 0.1)
 CASCADE: Share = (0.02, 0.03)
 

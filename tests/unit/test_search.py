@@ -88,7 +88,7 @@ class World:
             parent = self.wrong["ngram"] if candidate.kind == "taught" else self.wrong[candidate.parent]
             halvings = -math.log2(candidate.left.share)
             lost = {"taught": self.rng.normal(-0.08, 0.08), "cascade": self.rng.normal(0.02, 0.02)}
-            narrower = self.rng.normal(0.08, 0.04) * (candidate.left.narrow < 1)
+            narrower = self.rng.normal(0.0, 0.04) * (candidate.left.narrow < 1)
             own = self.rng.normal(0.02, 0.03) + halvings * self.rng.normal(0.15, 0.05) + narrower
             more = lost.get(candidate.kind, own)
             self.wrong[candidate.weights] = parent + more
