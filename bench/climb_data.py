@@ -28,6 +28,7 @@ BESIDE = (
     "cli",
     "cost",
     "curve",
+    "cuts",
     "display",
     "errors",
     "events",

@@ -32,7 +32,9 @@ WITHIN, WANTED, CLIENTS = 0.3, 0.5, 4  # points; share of the mean latency
 
 def book(short: bool) -> Book:
     sources = map(Path, (climb_data.__file__, cut_make.__file__, cut_text.__file__))
-    return record.book(NAME, __file__, *sources, *record.SERVER, columns={}, short=short, parts=cut_make.steps())
+    return record.book(
+        NAME, __file__, *sources, *record.SERVER, columns={}, short=short, parts=climb_data.steps_alone()
+    )
 
 
 def make(book: Book, given: argparse.Namespace) -> None:

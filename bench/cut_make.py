@@ -146,13 +146,6 @@ def home(book: record.Book) -> Path:
     return folder
 
 
-def steps() -> tuple[str, ...]:
-    """The files of Sartor that decide what a plan of steps computes and how fast it is served in this process."""
-    from bench import climb_data
-
-    return tuple(part for part in climb_data.steps_alone() if part != "cuts.py")
-
-
 def by_case(rows: Sequence[Row], of: str) -> dict[str, dict[str, dict[int, Row]]]:
     """{data set: {what `of` says of a row: {seed: its values}}}."""
     runs: dict[str, dict[str, dict[int, Row]]] = {}

@@ -95,7 +95,7 @@ def techniques(member: Callable[..., dict[str, Any]]) -> dict[str, tuple[Moves, 
 def book(short: bool) -> Book:
     sources = map(Path, (climb_data.__file__, cut_make.__file__, climb_process.__file__))
     pipeline = Path(__file__).with_name("cut_pipeline.py")
-    return record.book(NAME, __file__, *sources, pipeline, columns={}, short=short, parts=cut_make.steps())
+    return record.book(NAME, __file__, *sources, pipeline, columns={}, short=short, parts=climb_data.steps_alone())
 
 
 def make(book: Book, given: argparse.Namespace) -> None:

@@ -25,7 +25,7 @@ STUDENTS = ("n-grams", "2 blocks of MiniLM, int8")
 
 def book(short: bool) -> Book:
     sources = map(Path, (climb_data.__file__, climb_unlabelled.__file__, cut_make.__file__, cut_text.__file__))
-    return record.book(NAME, __file__, *sources, columns={}, short=short, parts=cut_make.steps())
+    return record.book(NAME, __file__, *sources, columns={}, short=short, parts=climb_data.steps_alone())
 
 
 def systems(member: dict[str, object]) -> dict[str, Moves]:

@@ -89,7 +89,7 @@ class World:
             halvings = -math.log2(candidate.left.share)
             lost = {"taught": self.rng.normal(-0.08, 0.08), "cascade": self.rng.normal(0.02, 0.02)}
             narrower = self.rng.normal(0.0, 0.04) * (candidate.left.narrow < 1)
-            own = self.rng.normal(0.02, 0.03) + halvings * self.rng.normal(0.15, 0.05) + narrower
+            own = self.rng.normal(0.02, 0.03) + halvings * self.rng.normal(0.2, 0.06) + narrower
             more = lost.get(candidate.kind, own)
             self.wrong[candidate.weights] = parent + more
         return self.wrong[candidate.weights]
