@@ -6,7 +6,6 @@ of any candidate: here is only what may be worth it.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -36,11 +35,6 @@ class Left:
     narrow: float = 1.0  # of the width of its table
     taught: bool = False  # whether what is left was trained again, by its parent's answers
     put_before: str = ""  # of a cascade: the body of the model that answers first
-
-    @property
-    def whole(self) -> bool:
-        """Whether nothing was taken."""
-        return self == Left()
 
 
 @dataclass(frozen=True)
@@ -79,10 +73,13 @@ def words_kept(profile: Profile) -> float:
 
 
 def of_encoder(
-    anatomy: Anatomy, parent: Plan, inputs: Sequence[str], *, rows: int, at_most: float = 1.0, words: float = math.inf
+    anatomy: Anatomy, parent: Plan, inputs: Sequence[str], *, rows: int, at_most: float, words: float
 ) -> Iterator[Cut]:
-    """Of an encoder of text. parent: its steps up to weights. inputs: columns. rows: to be taught on, labelled or not. at_most: of its numbers, the share that a cut is wanted to have; tables are made
-    narrow where one that stays as wide may have more. words: rows of the table that stay, as expected."""
+    """Of an encoder of text. parent: its steps up to weights. inputs: columns. rows: to be taught on, labelled or not.
+
+    at_most: of its numbers, the share that a cut is wanted to have; tables are made narrow where one that stays as wide may have more. words: rows of the table that
+    stay, as expected.
+    """
     trim = Move("trim", {}, WORDS_OUT)
     yield Cut("cut", "trimmed", (trim,), "The words that the data do not use are taken out.", Left(trimmed=True))
     # A teacher whose words went too, so that its states can be followed: the student has to read the same tokens.

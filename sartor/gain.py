@@ -222,13 +222,11 @@ def quality_traits(nature: Nature, scale: Scale) -> dict[str, Share]:
     if not nature.network:
         traits[f"body {nature.body}"] = FITTED if nature.text else FITTED_CELLS
         return traits | ({"taught itself": TAUGHT} if nature.taught else {})
+    of_cut = TAUGHT_WEIGHTS if nature.taught else SAME_WEIGHTS
+    luck = of_cut if nature.parent else WEIGHTS
     traits |= {
         f"body {nature.body}": (DOUBLING * nature.doublings, BODY[1]) if nature.pretrained else FITTED,
-        f"weights {nature.weights}": WEIGHTS
-        if not nature.parent
-        else TAUGHT_WEIGHTS
-        if nature.taught
-        else SAME_WEIGHTS,
+        f"weights {nature.weights}": luck,
     }
     if not nature.pretrained:
         traits["from nothing"] = NOTHING

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 NETWORK_SHARE = 0.3  # of the measured matrix speed that one request has
 FITTED_MS, TRIVIAL_MB = 0.25, 0.002  # latency of n-grams, cells and trees beside the server's own; size of a bias
 BY_LUCK = 0.1  # what needs that are met without validation being sure are worth, of those that it is sure of
+LONGEST = 2.0  # standard deviations of a forecast: it takes longer in one case of forty
 TIME_SPREAD = 0.3  # of the logarithm of a training time
 Sizes = Mapping[str, Mapping[str, int]]  # {step: {argument: value}}
 
@@ -32,7 +33,7 @@ class Outlook:
     """What is believed of one candidate."""
 
     seconds: float  # to make and to measure it, beside what is made already
-    longest_s: float  # as long it takes in one case of ten
+    longest_s: float  # what it takes longer than in one case of forty
     sizes: Sizes  # of its steps, that the budget decides
     guesses: Mapping[Key, Guess]
     scales: Mapping[Key, Scale]
@@ -123,7 +124,7 @@ class Prospects:
         cost = cost or self.cost
         sizes = self._sizes(candidate, made, parent, left_s, cost)
         plan = with_sizes(candidate.plan, sizes)
-        seconds, longest_s = cost.seconds(plan), cost.seconds(plan, spreads=gain.REACH)
+        seconds, longest_s = cost.seconds(plan), cost.seconds(plan, spreads=LONGEST)
         nature = self._nature(candidate, sizes)
         scales = {key: self.scale(key) for key in self.beliefs}
         guesses = {key: belief.guess(self._traits(nature, key)) for key, belief in self.beliefs.items()}
