@@ -17,7 +17,7 @@ from sartor.errors import printable
 
 LETTERS = string.ascii_uppercase + string.digits
 UNITS = {"latency": "ms", "size": "MB", "memory": "MB", "cold": "s", "training": "s", "throughput": "rows/s"}
-MOST_NAME = 34  # cells of a name
+MOST_NAME = 48  # cells of a name, whose last words say how it was cut and packed
 WIDTH, HEIGHT = 56, 9  # of the plot inside its axes
 NEAR = 3  # of the plot: how many times the distance from the best to the limit, or to the middle one, is shown
 
