@@ -29,7 +29,8 @@ WITHIN, WANTED = 1.5, (10.0, 20.0)  # points of accuracy; times faster and times
 START = Move("start", {"backbone": "minilm", "leaf": "hub"})
 TUNED = (START, Move("fit", {}), Move("train", {}))
 NGRAMS = Move("start", {"backbone": "ngram", "leaf": "ngram"})
-TRIM = Move("trim", {})
+TRIM, CODED = Move("trim", {}), Move("trim", {"codes": 64})
+ALL_CODED = {"codes": 64, "common": 1_000_000}  # more than any table has
 Moves = tuple[Move, ...]
 
 
@@ -51,11 +52,12 @@ def techniques(member: Callable[..., dict[str, Any]]) -> dict[str, tuple[Moves, 
     def taught(**given: Any) -> Move:
         return Move("distil", {"members": [member(*TUNED)], **given})
 
-    def depth(blocks: int, rank: int = 0) -> Moves:
-        trim = Move("trim", {"rank": rank}) if rank else TRIM
-        # As the planner has it: the teacher reads the same tokens, and a narrow table heals.
-        told = {"members": [member(*TUNED, TRIM)], "hidden": 1.0, "pieces": 2, "epochs": 4, "embeddings": bool(rank)}
-        return (*TUNED, trim, _prune(blocks=blocks / 6), Move("distil", told))
+    def depth(blocks: int, trim: Move = TRIM, **shares: float) -> Moves:
+        # As the planner has it: the teacher reads the same tokens, and codes or a narrow table heal.
+        words = {name: value for name, value in trim.arguments.items() if name not in ("codes", "rank")}
+        told = {"members": [member(*TUNED, Move("trim", words))], "hidden": 1.0, "pieces": 2, "epochs": 4}
+        told["embeddings"] = words != dict(trim.arguments)
+        return (*TUNED, trim, _prune(blocks=blocks / 6, **shares), Move("distil", told))
 
     found: dict[str, tuple[Moves, str]] = {
         TEACHER: ((*TUNED, *FLOAT), "front"),
@@ -64,7 +66,10 @@ def techniques(member: Callable[..., dict[str, Any]]) -> dict[str, tuple[Moves, 
         "int8, weights only": ((*TUNED, *_quantised(precision="int8", activations="float")), "alone"),
         "int4, weights only": ((*TUNED, *_quantised(precision="int4")), "alone"),
         "words trimmed": ((*TUNED, TRIM, *FLOAT), "alone"),
-        "words trimmed, table of rank 96": ((*TUNED, Move("trim", {"rank": 96}), *FLOAT), "alone"),
+        "words trimmed, none for being common": ((*TUNED, Move("trim", {"common": 0}), *FLOAT), "alone"),
+        "words trimmed, table of rank 128": ((*TUNED, Move("trim", {"rank": 128}), *FLOAT), "alone"),
+        "all words in codes": ((*TUNED, Move("trim", ALL_CODED), *FLOAT), "alone"),
+        "words trimmed, the others in codes": ((*TUNED, CODED, *FLOAT), "alone"),
         "3 blocks, not taught": ((*TUNED, _prune(blocks=0.5), *FLOAT), "alone"),
         "3 blocks, tuned again": ((*TUNED, _prune(blocks=0.5), Move("train", {}), *FLOAT), "alone"),
         "3 blocks, taught": ((*TUNED, _prune(blocks=0.5), taught(), *FLOAT), "alone"),
@@ -80,10 +85,17 @@ def techniques(member: Callable[..., dict[str, Any]]) -> dict[str, tuple[Moves, 
         "n-grams, taught on pieces": ((NGRAMS, taught(pieces=8), EXPORT), "front"),
         "trimmed, int8": ((*TUNED, TRIM, *INT8), "together"),
         "2 blocks, trimmed, int8": ((*depth(2), *INT8), "together"),
-        "4 blocks, table of rank 128, int8": ((*depth(4, 128), *INT8), "front"),
-        "3 blocks, table of rank 128, int8": ((*depth(3, 128), *INT8), "front"),
-        "2 blocks, table of rank 64, int8": ((*depth(2, 64), *INT8), "front"),
-        "1 block, table of rank 64, int8": ((*depth(1, 64), *INT8), "front"),
+        "3 blocks, trimmed, table of rank 128, int8": (
+            (*depth(3, Move("trim", {"rank": 128})), *INT8),
+            "together",
+        ),
+        "3 blocks, trimmed, codes, int8": ((*depth(3, CODED), *INT8), "together"),
+        "4 blocks of half the units, all words in codes, int8": (
+            (*depth(4, Move("trim", ALL_CODED), inner=0.5), *INT8),
+            "front",
+        ),
+        "2 blocks of half the units, trimmed, codes, int8": ((*depth(2, CODED, inner=0.5), *INT8), "front"),
+        "1 block, trimmed, codes, int8": ((*depth(1, CODED), *INT8), "front"),
     }
     if importlib.util.find_spec("openvino") is not None:
         found["OpenVINO, float"] = ((*TUNED, *_openvino(precision="float32")), "alone")

@@ -74,11 +74,14 @@ TAUGHT_WEIGHTS, SAME_WEIGHTS = (0.0, 0.06), (0.0, 0.02)
 INT8: Share = (0.02, 0.04)  # sst2 .883 against .881 in float (docs/benchmarks.md, honesty)
 INT8_CALIBRATED: Share = (0.05, 0.1)  # convolutions, whose scales are fixed beforehand
 # Assumed until `make bench-cut` has measured them: of each halving of the blocks, with what is left taught by the whole; of the words that go; of a table
-# made narrow; of a body that fits itself by a tuned one's answers; of the larger model's answers that the cheaper one gives. One seed said of the first (docs/log.md,
+# put in codes; of a body that fits itself by a tuned one's answers; of the larger model's answers that the cheaper one gives. One seed said of the first (docs/log.md,
 # 2026-11-27): sst2 +.23 for one halving and +.28 for one and a half, ag_news +.19 for that, 1,200 rows of examples/support +.31 for one.
 CUT: Share = (0.2, 0.08)
 TRIMMED: Share = (0.02, 0.04)
-NARROWED: Share = (0.0, 0.06)  # sst2, two blocks of six: .8655 as wide as it was, .8649 with a third of the width
+CODED: Share = (
+    0.0,
+    0.05,
+)  # sst2, three blocks of six: .8715 with a table of words that two rows use, .8781 with all words in codes
 TAUGHT: Share = (-0.08, 0.1)
 CASCADE: Share = (0.02, 0.03)
 
@@ -201,7 +204,7 @@ class Nature:
     parent: str = ""  # weights that it is cut from
     halvings: float = 0.0  # of its blocks or channels, by a cut
     trimmed: bool = False  # whether words were taken out of its table
-    narrowed: bool = False  # whether what is left of its table is narrower
+    coded: bool = False  # whether what is left of its table is in codes
     taught: float = (
         0.0  # the share of the epochs that being taught takes that the budget has time for; 0 where it is not taught
     )
@@ -253,8 +256,8 @@ def _cut_traits(nature: Nature) -> dict[str, Share]:
     traits: dict[str, Share] = {f"weights {nature.parent}": WEIGHTS} if nature.parent else {}
     if nature.trimmed:
         traits["trimmed"] = TRIMMED
-    if nature.narrowed:
-        traits["narrowed"] = NARROWED
+    if nature.coded:
+        traits["coded"] = CODED
     if nature.halvings:
         # What it was taught too little of is lost besides.
         amount = nature.halvings * (2 - math.sqrt(nature.taught))

@@ -258,6 +258,6 @@ class Prospects:
             latency_ms=gain.SERVER_MS + left.share * flops[body.name] / (profile.gflops * 1e6 * NETWORK_SHARE),
             halvings=-math.log2(left.share),
             trimmed=left.trimmed,
-            narrowed=left.narrow < 1,
+            coded=bool(left.codes),
             before=bool(left.put_before),
         )

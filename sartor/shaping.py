@@ -35,6 +35,7 @@ LAYERS: Mapping[str, tuple[str, ...]] = {
     ),
 }
 LAYERS = {family: LAYERS.get(family, LAYERS["bert"]) for family in hub.CUT}
+CODES, ROUNDS = 256, 20  # codes of a part of a row: of one byte; rounds of k-means, after which little moves
 STACKS = ("encoder.layer", "transformer.layer", "layers")  # where a body of transformers has its blocks
 
 
@@ -82,7 +83,8 @@ def head_size(encoder: Any) -> int:
 def apply(encoder: Any, shape: Mapping[str, Any], family: str) -> None:
     """Makes an encoder have a shape, in place; what its weights are then is not said.
 
-    shape: any of `blocks`, `heads` and `inner` (one number for each block), `words` (rows of the table), `rank` (width of a table whose rows are widened by a second).
+    shape: any of `blocks`, `heads` and `inner` (one number for each block), `words` (rows of the table), `rank` (width of a table whose rows are widened by a second), `codes` (parts of
+    which a row is put together).
     """
     home, name = stack_of(encoder)
     if "blocks" in shape:
@@ -97,7 +99,9 @@ def apply(encoder: Any, shape: Mapping[str, Any], family: str) -> None:
     encoder.config.num_hidden_layers = len(blocks)
     table = encoder.get_input_embeddings()
     words = int(shape.get("words", table.num_embeddings))
-    if "rank" in shape:
+    if "codes" in shape:
+        encoder.set_input_embeddings(Coded(words, int(shape["codes"]), table.embedding_dim))
+    elif "rank" in shape:
         encoder.set_input_embeddings(Factorised(words, int(shape["rank"]), table.embedding_dim, table.padding_idx))
     elif words != table.num_embeddings:
         encoder.set_input_embeddings(nn.Embedding(words, table.embedding_dim, padding_idx=_within(table, words)))
@@ -143,6 +147,40 @@ def factorise(table: torch.Tensor, rank: int, *, uses: torch.Tensor | None = Non
     left, values, right = torch.linalg.svd(table.float() * weights, full_matrices=False)
     root = values[:rank].sqrt()
     return left[:, :rank] * root / weights, right[:rank].T * root
+
+
+class Coded(nn.Module):
+    """A table whose rows are put together of parts, each of which is one of `CODES` (Jégou et al. 2011, section II-B): a word is a byte for each part."""
+
+    def __init__(self, words: int, parts: int, size: int) -> None:
+        super().__init__()
+        self.register_buffer("codes", torch.zeros(words, parts, dtype=torch.uint8))
+        self.register_buffer("first", CODES * torch.arange(parts), persistent=False)
+        self.books = nn.Embedding(CODES * parts, size // parts)
+        self.num_embeddings, self.embedding_dim = words, size
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        """[…] -> […, size]."""
+        return self.books(self.codes[ids].long() + self.first).flatten(-2)  # type: ignore[no-any-return, operator]
+
+
+def coded(table: torch.Tensor, parts: int, *, uses: torch.Tensor, seed: int) -> Coded:
+    """The table of codes that is near to a table [words, size]: of each part the means of k-means (Jégou et al. 2011, section II-C).
+
+    parts: of a row, into which its size can be divided. uses [words]: how often each word is read; its row counts by the root of that, as words that are read later are
+    others too.
+    """
+    from sklearn.cluster import KMeans
+
+    made = Coded(len(table), parts, table.shape[1])
+    width, weights = table.shape[1] // parts, uses.float().clamp(min=1.0).sqrt().numpy()
+    books = torch.zeros(parts, CODES, width)
+    for part, values in enumerate(table.float().split(width, dim=1)):
+        means = KMeans(min(CODES, len(table)), n_init=1, max_iter=ROUNDS, random_state=seed)
+        made.codes[:, part] = torch.from_numpy(means.fit_predict(values.contiguous().numpy(), sample_weight=weights))
+        books[part, : len(means.cluster_centers_)] = torch.from_numpy(means.cluster_centers_)
+    made.books.weight.data = books.flatten(0, 1)
+    return made
 
 
 def keep_blocks(encoder: Any, chosen: Sequence[int]) -> None:

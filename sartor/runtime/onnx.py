@@ -283,22 +283,39 @@ def operators(file: Path) -> set[str]:
 
 
 def quantise_weights(source: Path, target: Path, *, bits: int) -> None:
-    """Weights alone, in blocks of BLOCK numbers with one scale each (Frantar et al. 2023 call rounding to the nearest RTN), the table as well; activations stay float.
+    """Weights alone, in blocks of BLOCK numbers with one scale each (Frantar et al. 2023 call rounding to the nearest RTN); activations stay float.
 
-    bits: 4 or 8.
+    bits: 4 or 8. Tables have four in blocks as well; eight in one piece beside eight, or where their rows are shorter than a block.
     """
     import logging
 
     import onnx
+    from onnxruntime.quantization import QuantType, quantize_dynamic
     from onnxruntime.quantization.matmul_nbits_quantizer import DefaultWeightOnlyQuantConfig, MatMulNBitsQuantizer
 
     logging.getLogger().setLevel(logging.ERROR)
+    model = onnx.load(str(source))
+    in_blocks = {
+        one.name
+        for one in model.graph.initializer
+        if bits == 4 and one.data_type == onnx.TensorProto.FLOAT and len(one.dims) == 2 and one.dims[1] >= BLOCK
+    }
+    left = [node.name for node in model.graph.node if node.op_type == "Gather" and node.input[0] not in in_blocks]
     config = DefaultWeightOnlyQuantConfig(
         block_size=BLOCK, is_symmetric=True, accuracy_level=4, op_types_to_quantize=("MatMul", "Gather"), bits=bits
     )
-    worker = MatMulNBitsQuantizer(onnx.load(str(source)), algo_config=config)
+    worker = MatMulNBitsQuantizer(model, algo_config=config, nodes_to_exclude=left)
     worker.process()
-    worker.model.save_model_to_file(str(target), use_external_data_format=False)
+    blocks = target.with_name("blocks.onnx")
+    worker.model.save_model_to_file(str(blocks), use_external_data_format=False)
+    quantize_dynamic(
+        str(blocks),
+        str(target),
+        op_types_to_quantize=["Gather"],
+        weight_type=QuantType.QInt8,
+        extra_options={"DefaultTensorType": 1},
+    )
+    blocks.unlink()
 
 
 def quantise_dynamic(source: Path, target: Path, *, reduce_range: bool, per_channel: bool) -> None:

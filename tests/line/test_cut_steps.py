@@ -109,6 +109,14 @@ def answers_alike(exported, texts):
         )  # fused operators round in their own way
 
 
+def far_apart(one, other, texts):
+    """The mean difference of the probabilities that two bundles serve."""
+    answers = [predict.load(bundle.path).predict(texts) for bundle in (one, other)]
+    return np.mean(
+        [abs(a["probabilities"]["positive"] - b["probabilities"]["positive"]) for a, b in zip(*answers, strict=True)]
+    )
+
+
 def test_what_is_pruned_first_is_what_changes_nothing(rows):
     """A head and units whose way out is cut are worth nothing, and go."""
     from sartor import model as models
@@ -186,8 +194,8 @@ def test_words_that_no_row_uses_leave_the_table_and_nothing_else_changes(rows):
     dataset, splits, settings, source = rows
     start = Move("start", {"backbone": source})
     whole = made(settings, start, Move("fit", {}), *EXPORT)
-    small = made(settings, start, Move("trim", {"rows": 1}), Move("fit", {}), *EXPORT)
-    before, after = notes(made(settings, start, Move("trim", {"rows": 1})))["words"]
+    small = made(settings, start, Move("trim", {"rows": 1, "common": 0}), Move("fit", {}), *EXPORT)
+    before, after = notes(made(settings, start, Move("trim", {"rows": 1, "common": 0})))["words"]
     assert after < before
     from sartor import model as models
     from sartor.backbone import hub
@@ -226,6 +234,72 @@ def test_a_narrow_table_is_the_nearest_and_is_exported(rows):
     small = made(settings, *start, Move("fit", {}), Move("train", {"epochs": 1, "embeddings": True}), *EXPORT)
     assert small.meta["backbone"]["shape"]["rank"] == 8
     answers_alike(small, dataset.table.column("text").take(splits.test[:20]).to_pylist())
+
+
+def test_codes_of_a_table_are_the_nearest_and_more_of_them_are_nearer():
+    from sartor import shaping
+
+    rng = np.random.default_rng(0)
+    table = torch.from_numpy(rng.standard_normal((600, 24))).float()
+    evenly = torch.ones(len(table))
+    missed = {}
+    for parts in (4, 8, 24):
+        made = shaping.coded(table, parts, uses=evenly, seed=0)
+        read = made(torch.arange(len(table))).detach()
+        missed[parts] = float((read - table).square().mean())
+        books = made.books.weight.data.unflatten(0, (parts, shaping.CODES))
+        for part, own in enumerate(table.split(24 // parts, dim=1)):
+            far = (own[:, None] - books[part]).square().sum(2)
+            mine = far.gather(1, made.codes[:, part, None].long())[:, 0]
+            assert torch.allclose(mine, far.min(1).values, atol=1e-5)
+        assert torch.equal(made(torch.tensor([[3, 599]])), read[[3, 599]][None])
+    assert missed[24] < missed[8] < missed[4] < float(table.square().mean())
+    exact = shaping.coded(table[:200], 4, uses=evenly[:200], seed=0)  # fewer rows than codes
+    assert torch.allclose(exact(torch.arange(200)), table[:200], atol=1e-5)
+    used = torch.where(torch.arange(600) < 60, 10_000.0, 1.0)
+    by_use = (shaping.coded(table, 4, uses=used, seed=0)(torch.arange(60)) - table[:60]).square().mean()
+    assert by_use < (shaping.coded(table, 4, uses=evenly, seed=0)(torch.arange(60)) - table[:60]).square().mean()
+
+
+def test_a_table_of_codes_is_smaller_heals_where_it_is_trained_and_is_exported(rows):
+    from safetensors.torch import load_file
+
+    dataset, splits, settings, source = rows
+    coded = (Move("start", {"backbone": source}), Move("trim", {"codes": 8}))
+    start = made(settings, *coded)
+    assert start.meta["backbone"]["shape"]["codes"] == 8
+    assert 0 < notes(start)["lost"] < 0.5
+    books = "embeddings.word_embeddings.books.weight"
+    before = load_file(start.path / "model.safetensors")[books]
+    for held in (True, False):
+        trained = made(settings, *coded, Move("fit", {}), Move("train", {"epochs": 1, "embeddings": not held}))
+        after = load_file(trained.path / "model.safetensors")
+        assert torch.equal(after[books], before) == held
+        assert after["embeddings.word_embeddings.codes"].dtype == torch.uint8
+    texts = dataset.table.column("text").take(splits.test[:20]).to_pylist()
+    trained = (*coded, Move("fit", {}), Move("train", {"epochs": 1}), EXPORT[0])
+    whole = made(settings, *trained, Move("quantise", {"precision": "float32"}))
+    answers_alike(whole, texts)
+    for precision in ("int8", "int4"):
+        assert far_apart(whole, made(settings, *trained, Move("quantise", {"precision": precision})), texts) < 0.05
+
+
+@pytest.mark.parametrize(
+    "given", [{"codes": 7}, {"codes": 8, "rank": 4}, {"codes": -1}, {"common": -1}], ids=lambda given: str(list(given))
+)
+def test_a_table_that_cannot_be_made_smaller_so_is_refused(rows, given):
+    _, _, settings, source = rows
+    with pytest.raises(InputError, match="trim") as caught:
+        made(settings, Move("start", {"backbone": source}), Move("trim", given))
+    assert caught.value.code == "plan.argument"
+
+
+def test_a_table_is_made_smaller_once(rows):
+    _, _, settings, source = rows
+    start = (Move("start", {"backbone": source}), Move("trim", {"codes": 8}))
+    with pytest.raises(InputError, match="smaller already") as caught:
+        made(settings, *start, Move("trim", {"rank": 4}))
+    assert caught.value.code == "plan.body"
 
 
 TOKENIZERS = {
@@ -269,6 +343,8 @@ def test_which_words_stay(kind, used, kept):
     from sartor.step.trim import words_kept
 
     assert words_kept(TOKENIZERS[kind], used, fewest=2, most=0, fixed=[]).tolist() == kept
+    common = words_kept(TOKENIZERS[kind], used, fewest=2, most=0, common=max(used) + 1, fixed=[]).tolist()
+    assert common == sorted({*kept, *range(max(used) + 1)})  # the first of the list, whoever uses them
     least = [number for number in kept if number not in used and not (kind == "BPE" and number == 3)]
     assert words_kept(TOKENIZERS[kind], used, fewest=2, most=1, fixed=[]).tolist() == least
 
@@ -292,20 +368,10 @@ def test_a_student_answers_as_its_teacher(rows, tmp_path):
     cut, top = made(settings, *small, *EXPORT), made(settings, *beginning(source), *EXPORT)
     texts = dataset.table.column("text").take(splits.test).to_pylist()
 
-    def apart(one):
-        """The mean difference of probabilities to the teacher's."""
-        answers, wanted = predict.load(one.path).predict(texts), predict.load(top.path).predict(texts)
-        return np.mean(
-            [
-                abs(a["probabilities"]["positive"] - b["probabilities"]["positive"])
-                for a, b in zip(answers, wanted, strict=True)
-            ]
-        )
-
     # The first epoch of those that validation likes best is kept, wherever that is, so how much nearer it comes varies; the loss of the answers falls in every run.
     losses = [epoch["train_loss"] for epoch in notes(made(settings, *small, Move("distil", told)))["curve"]]
     assert losses[-1] < losses[0] - 0.1
-    assert apart(taught) < apart(cut)
+    assert far_apart(taught, top, texts) < far_apart(cut, top, texts)
     assert accuracy(taught, dataset, splits.test) >= accuracy(top, dataset, splits.test) - 0.1
     assert notes(made(settings, *small, Move("distil", told)))["taught"] == {
         "labelled": len(splits.train),
@@ -483,12 +549,9 @@ def test_fewer_bits_are_smaller_and_answer_nearly_alike(rows, given, told, small
     sizes = [one.manifest["files"][graph]["bytes"] for one in (whole, packed)]
     assert sizes[0] > smaller * sizes[1]
     texts = dataset.table.column("text").take(splits.test).to_pylist()
-    before, after = (predict.load(one.path).predict(texts) for one in (whole, packed))
-    apart = [
-        abs(a["probabilities"]["positive"] - b["probabilities"]["positive"]) for a, b in zip(before, after, strict=True)
-    ]
-    assert np.mean(apart) < (0.05 if record["precision"] == "int4" else 0.02)
+    assert far_apart(whole, packed, texts) < (0.05 if record["precision"] == "int4" else 0.02)
     if record["batch_invariant"]:  # whatever a row is answered with
+        after = predict.load(packed.path).predict(texts)
         alone = [predict.load(packed.path).predict([text])[0] for text in texts[:20]]
         assert [one["label"] for one in alone] == [one["label"] for one in after[:20]]
 

@@ -15,13 +15,13 @@ from sartor.front import Profile
 from sartor.plan import Plan, keys
 from sartor.report import Key
 
-THREE = "minilm-tuned-cut-to-3-blocks-int8"
+FOUR = "minilm-tuned-cut-to-4-thin-blocks-int8"
 
 
 def test_every_cut_of_a_tuned_encoder_is_a_candidate_with_steps_that_fit():
     front = front_of("accuracy >= 0.9")
     found = {one.id: one for one in front.possible() if one.parent}
-    names = {"trimmed", "cut-to-3-blocks", "cut-to-2-blocks", "cut-to-1-block"}
+    names = {"trimmed", "cut-to-4-thin-blocks", "cut-to-2-blocks", "cut-to-1-block"}
     assert {f"minilm-tuned-{name}-{precision}" for name in names for precision in ("float32", "int8")} <= set(found)
     assert {"ngram-taught-by-minilm", "ngram-then-minilm-tuned-int8"} <= set(found)
     for one in found.values():
@@ -30,16 +30,16 @@ def test_every_cut_of_a_tuned_encoder_is_a_candidate_with_steps_that_fit():
         assert one.plan.reason
 
 
-def test_where_size_matters_tables_are_made_narrow_as_well():
+def test_where_size_matters_tables_are_put_in_codes_as_well():
     front = front_of("accuracy >= 0.9", "size <= 4 MB")
-    one_block = [f"minilm-tuned-cut-to-1-block{narrow}-int8" for narrow in ("", "-narrow")]
-    plain, narrow = (front.outlook(waiting(front, name), left_s=math.inf) for name in one_block)
-    scale = narrow.scales[SIZE]
-    assert scale.back(narrow.guesses[SIZE].mean) < 4 < scale.back(plain.guesses[SIZE].mean)
-    assert waiting(front, one_block[1]).plan.moves[3].arguments == {"rank": 128}
+    one_block = [f"minilm-tuned-cut-to-1-block{coded}-int8" for coded in ("", "-coded")]
+    plain, coded = (front.outlook(waiting(front, name), left_s=math.inf) for name in one_block)
+    scale = coded.scales[SIZE]
+    assert scale.back(coded.guesses[SIZE].mean) < 4 < scale.back(plain.guesses[SIZE].mean)
+    assert waiting(front, one_block[1]).plan.moves[3].arguments == {"codes": 64}
     for limit in ("accuracy >= 0.9", "size <= 40 MB"):
-        assert not any(one.left.narrow < 1 for one in front_of(limit).possible())
-    assert any(one.left.narrow < 1 for one in front_of("accuracy >= 0.9", prefer="size").possible())
+        assert not any(one.left.codes for one in front_of(limit).possible())
+    assert any(one.left.codes for one in front_of("accuracy >= 0.9", prefer="size").possible())
 
 
 def test_of_few_rows_what_is_contrasted_is_cut():
@@ -64,7 +64,7 @@ def test_a_net_for_pictures_is_cut_by_its_channels():
 def test_what_a_cut_shares_with_its_parent_has_the_same_keys():
     front = front_of("accuracy >= 0.9")
     parent = tried(front, "minilm-tuned-float32", 880)
-    cut = waiting(front, THREE)
+    cut = waiting(front, FOUR)
     sizes = front.outlook(cut, left_s=math.inf).sizes
     assert sizes["train"] == parent.sizes["train"]
     plan = with_sizes(cut.plan, sizes)
@@ -79,12 +79,12 @@ def test_the_parent_is_made_and_measured_first():
     front = front_of("size <= 12 MB", budget="2h")
     tried(front, "majority", 250, 0.6, megabytes=0.002)
     tried(front, "ngram", 700, 0.9, megabytes=19.0)
-    front.waiting = [one for one in front.waiting if one.id in (THREE, "minilm-tuned-int8")]
+    front.waiting = [one for one in front.waiting if one.id in (FOUR, "minilm-tuned-int8")]
     decision = front.next(left_s=7000)
     assert decision.candidate == "minilm-tuned-int8"
-    assert "cut to 3 blocks" in decision.why
+    assert "cut to 4 thin blocks" in decision.why
     tried(front, "minilm-tuned-int8", 880, megabytes=23.5)
-    assert front.next(left_s=6000).candidate in (THREE, None)
+    assert front.next(left_s=6000).candidate in (FOUR, None)
 
 
 def test_a_cut_of_what_failed_is_passed_over():
@@ -99,14 +99,14 @@ def test_a_cut_of_what_failed_is_passed_over():
         if (decision := front.next(left_s=1.0)).candidate is None
         else {}
     )
-    assert passed[THREE].cause == "parent"
+    assert passed[FOUR].cause == "parent"
 
 
 def test_what_is_left_is_believed_to_be_smaller_faster_and_a_little_worse():
     front = front_of("accuracy >= 0.9", budget="2h")
     told = [
         front.outlook(waiting(front, f"minilm-tuned-{name}int8"), left_s=math.inf).guesses
-        for name in ("", "cut-to-3-blocks-", "cut-to-2-blocks-", "cut-to-1-block-")
+        for name in ("", "cut-to-4-thin-blocks-", "cut-to-2-blocks-", "cut-to-1-block-")
     ]
     for key, falls in ((SIZE, True), (FAST, True), (Key("accuracy"), False)):
         means = [one[key].mean for one in told]
@@ -120,7 +120,7 @@ def test_what_one_cut_measures_moves_the_others():
     before = front.outlook(waiting(front, "minilm-tuned-cut-to-2-blocks-int8"), left_s=math.inf).guesses[
         Key("accuracy")
     ]
-    tried(front, THREE, 700)
+    tried(front, FOUR, 700)
     after = front.outlook(waiting(front, "minilm-tuned-cut-to-2-blocks-int8"), left_s=math.inf).guesses[Key("accuracy")]
     assert after.mean > before.mean + 0.3
     assert after.spread < before.spread
@@ -129,7 +129,7 @@ def test_what_one_cut_measures_moves_the_others():
 def test_being_taught_too_briefly_is_believed_to_cost():
     front = front_of("accuracy >= 0.9", budget="2h")
     tried(front, "minilm-tuned-int8", 900)
-    cut = waiting(front, THREE)
+    cut = waiting(front, FOUR)
     plenty = front.outlook(cut, left_s=math.inf)
     short = front.outlook(cut, left_s=0.6 * plenty.seconds)
     assert 0 < short.sizes["distil"]["epochs"] < plenty.sizes["distil"]["epochs"]
@@ -138,17 +138,17 @@ def test_being_taught_too_briefly_is_believed_to_cost():
 
 def test_a_teacher_reads_the_same_words_so_that_its_states_can_be_followed():
     front = front_of("accuracy >= 0.9", "size <= 4 MB")
-    for name in (THREE, "minilm-tuned-cut-to-1-block-narrow-int8"):
+    for name in (FOUR, "minilm-tuned-cut-to-1-block-coded-int8"):
         plan = waiting(front, name).plan
         told = next(move.arguments for move in plan.moves if move.step == "distil")
         [member] = told["members"]
         assert [step["step"] for step in member["plan"]["steps"]] == ["start", "fit", "train", "trim"]
-        assert not member["plan"]["steps"][-1].get("arguments")  # only the student's table may be narrow
+        assert not member["plan"]["steps"][-1].get("arguments")  # only the student's table may be in codes
         assert told["hidden"] == 1.0
         assert told["pieces"] == 2
-        assert told.get("embeddings", False) == ("narrow" in name)  # a narrow table heals only where it is trained
+        assert told.get("embeddings", False) == ("coded" in name)  # codes heal only where they are trained
     many = front_of("accuracy >= 0.9", profile=replace(ENGLISH, rows=100_000))
-    assert "pieces" not in waiting(many, THREE).plan.moves[-3].arguments
+    assert "pieces" not in waiting(many, FOUR).plan.moves[-3].arguments
 
 
 def test_a_teacher_that_is_made_costs_nothing_more():
@@ -166,6 +166,8 @@ def test_the_shares_of_an_encoder_are_those_of_its_weights():
     assert anatomy.blocks == 6
     assert anatomy.words * anatomy.width + anatomy.blocks * anatomy.of_block == pytest.approx(22_713_216, rel=0.02)
     words = cuts.words_kept(ENGLISH)
+    thin = next(one.left for one in front_of("accuracy >= 0.9").possible() if one.id == FOUR)
+    assert thin.share == pytest.approx(4 / 6 * (1 / 3 + 2 / 3 / 2))  # of a block the feed-forward net has two thirds
     half = anatomy.share(cuts.Left(0.5), words)
     assert half == pytest.approx((30522 * 384 + 3 * anatomy.of_block) / (30522 * 384 + 6 * anatomy.of_block))
     assert anatomy.share(cuts.Left(0.5, trimmed=True), words) < half

@@ -61,7 +61,7 @@ class World:
             network = candidate.kind in (*KINDS, "cut", "cascade")
             ms = 0.6 + candidate.left.share * (2.8 if eight else 6.4) if network else 0.9
             ms *= math.exp(self.rng.normal(0.0, 0.05))
-            table = 14.0 * candidate.left.narrow if candidate.left.trimmed else 48.3
+            table = 14.0 * (candidate.left.codes or 384) / 384 if candidate.left.trimmed else 48.3
             megabytes = (table + 42.6 * candidate.left.share) / (3.9 if eight else 1.0) if network else 5.0
             self.known[candidate.id] = Report(
                 [
@@ -88,8 +88,8 @@ class World:
             parent = self.wrong["ngram"] if candidate.kind == "taught" else self.wrong[candidate.parent]
             halvings = -math.log2(candidate.left.share)
             lost = {"taught": self.rng.normal(-0.08, 0.08), "cascade": self.rng.normal(0.02, 0.02)}
-            narrower = self.rng.normal(0.0, 0.04) * (candidate.left.narrow < 1)
-            own = self.rng.normal(0.02, 0.03) + halvings * self.rng.normal(0.2, 0.06) + narrower
+            coded = self.rng.normal(0.0, 0.04) * bool(candidate.left.codes)
+            own = self.rng.normal(0.02, 0.03) + halvings * self.rng.normal(0.2, 0.06) + coded
             more = lost.get(candidate.kind, own)
             self.wrong[candidate.weights] = parent + more
         return self.wrong[candidate.weights]
