@@ -53,10 +53,9 @@ def techniques(member: Callable[..., dict[str, Any]]) -> dict[str, tuple[Moves, 
         return Move("distil", {"members": [member(*TUNED)], **given})
 
     def depth(blocks: int, trim: Move = TRIM, **shares: float) -> Moves:
-        # As the planner has it: the teacher reads the same tokens, and codes or a narrow table heal.
+        # As the planner has it: the teacher reads the same tokens.
         words = {name: value for name, value in trim.arguments.items() if name not in ("codes", "rank")}
         told = {"members": [member(*TUNED, Move("trim", words))], "hidden": 1.0, "pieces": 2, "epochs": 4}
-        told["embeddings"] = words != dict(trim.arguments)
         return (*TUNED, trim, _prune(blocks=blocks / 6, **shares), Move("distil", told))
 
     found: dict[str, tuple[Moves, str]] = {
@@ -94,8 +93,15 @@ def techniques(member: Callable[..., dict[str, Any]]) -> dict[str, tuple[Moves, 
             (*depth(4, Move("trim", ALL_CODED), inner=0.5), *INT8),
             "front",
         ),
-        "2 blocks of half the units, trimmed, codes, int8": ((*depth(2, CODED, inner=0.5), *INT8), "front"),
-        "1 block, trimmed, codes, int8": ((*depth(1, CODED), *INT8), "front"),
+        "3 blocks of a third of the units, trimmed, 48 codes, int8": (
+            (*depth(3, Move("trim", {"codes": 48}), inner=1 / 3), *INT8),
+            "front",
+        ),
+        "2 blocks of half the units, trimmed, 48 codes, int8": (
+            (*depth(2, Move("trim", {"codes": 48}), inner=0.5), *INT8),
+            "front",
+        ),
+        "1 block, trimmed, codes, int8": ((*depth(1, CODED), *INT8), "together"),
     }
     if importlib.util.find_spec("openvino") is not None:
         found["OpenVINO, float"] = ((*TUNED, *_openvino(precision="float32")), "alone")

@@ -108,9 +108,8 @@ def of_encoder(
                 parts for parts in range(-(-anatomy.width // OF_CODE), anatomy.width + 1) if anatomy.width % parts == 0
             )
             small = f"{WORDS_OUT[:-1]}, and {codes} codes stand for the {anatomy.width} numbers of each that stays."
-            coded, heal = Move("trim", {"codes": codes}, small), Move("distil", {**told, "embeddings": True})
-            left = replace(left, codes=codes)
-            yield Cut("cut", f"{name}, coded", (coded, prune, heal), f"{why} {small}", left)
+            coded, left = Move("trim", {"codes": codes}, small), replace(left, codes=codes)
+            yield Cut("cut", f"{name}, coded", (coded, prune, Move("distil", told)), f"{why} {small}", left)
 
 
 def of_convolutions(parent: Plan, inputs: Sequence[str]) -> Iterator[Cut]:

@@ -42,7 +42,8 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
         "patience": max(2, -(-epochs // 2)),
         "label_smoothing": 0.1,
         "balance": uneven >= UNEVEN,
-        "embeddings": False,
+        # A table that was put in codes or made narrow heals.
+        "embeddings": any(name in ctx.backbone.get("shape", {}) for name in ("codes", "rank")),
         "augment": True,
         "bf16": has_bf16(),
         "layer_decay": 1.0,
@@ -79,7 +80,7 @@ def run(
     """The bundle with tuned weights; keeps the epoch that validation likes best. Returns what changes in `bundle.json`.
 
     balance: weighs classes by the inverse root of their frequency, where the data is imbalanced; numbers have none. embeddings: tunes the
-    tables of a pre-trained body too; they are half of MiniLM's weights, and held fast 32 rows took a fifth less time. augment: changes inputs at
+    tables of a pre-trained body too; they are half of MiniLM's weights, and held fast 32 rows took a fifth less time, so only what `trim` made smaller is tuned unasked. augment: changes inputs at
     random in ways that leave the answer as it is, where the body knows such. layer_decay: of the rate from each block to the one below. average: the
     mean of the weights that the later half of the epochs ended with is a choice too. noise: share of words with slips, drawn anew for every batch. mix: of the
     Beta distribution by which the states of two rows and their losses are mixed.

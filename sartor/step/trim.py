@@ -33,10 +33,10 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
     for name in ("words", "common", "rank", "codes", "rows"):
         if given[name] < 0:
             raise InputError("plan.argument", step="trim", name=name, expected="0 or more", found=given[name])
-    width = int(ctx.backbone.get("width") or 0)
-    if given["codes"] and (given["rank"] or width % given["codes"]):
-        expected = f"a number that divides the table's width of {width}, and no `rank` beside it"
-        raise InputError("plan.argument", step="trim", name="codes", expected=expected, found=given["codes"])
+    if given["codes"] and given["rank"]:
+        raise InputError(
+            "plan.argument", step="trim", name="codes", expected="no `rank` beside it", found=given["codes"]
+        )
     return given
 
 
@@ -60,6 +60,9 @@ def run(bundle: Any, ctx: Any, *, words: int, common: int, rank: int, codes: int
     shape: dict[str, Any] = {}
     if not isinstance(table, torch.nn.Embedding):
         raise InputError("plan.body", method="trim", why="its table was made smaller already")
+    if codes and table.embedding_dim % codes:
+        expected = f"a number that divides the width of the table, {table.embedding_dim}"
+        raise InputError("plan.argument", step="trim", name="codes", expected=expected, found=codes)
     folder = bundle.path / "processor"
     told = json.loads((folder / "tokenizer.json").read_text(encoding="utf-8"))
     used = _used(ctx, processor)

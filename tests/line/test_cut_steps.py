@@ -271,8 +271,8 @@ def test_a_table_of_codes_is_smaller_heals_where_it_is_trained_and_is_exported(r
     assert 0 < notes(start)["lost"] < 0.5
     books = "embeddings.word_embeddings.books.weight"
     before = load_file(start.path / "model.safetensors")[books]
-    for held in (True, False):
-        trained = made(settings, *coded, Move("fit", {}), Move("train", {"epochs": 1, "embeddings": not held}))
+    for told, held in (({"embeddings": False}, True), ({}, False)):
+        trained = made(settings, *coded, Move("fit", {}), Move("train", {"epochs": 1, **told}))
         after = load_file(trained.path / "model.safetensors")
         assert torch.equal(after[books], before) == held
         assert after["embeddings.word_embeddings.codes"].dtype == torch.uint8
