@@ -277,11 +277,14 @@ def test_a_table_of_codes_is_smaller_heals_where_it_is_trained_and_is_exported(r
         assert torch.equal(after[books], before) == held
         assert after["embeddings.word_embeddings.codes"].dtype == torch.uint8
     texts = dataset.table.column("text").take(splits.test[:20]).to_pylist()
-    trained = (*coded, Move("fit", {}), Move("train", {"epochs": 1}), EXPORT[0])
+    trained = (*coded, Move("fit", {}), Move("train", {"epochs": 6, "learning_rate": 1e-3}), EXPORT[0])
     whole = made(settings, *trained, Move("quantise", {"precision": "float32"}))
     answers_alike(whole, texts)
-    for precision in ("int8", "int4"):
-        assert far_apart(whole, made(settings, *trained, Move("quantise", {"precision": precision})), texts) < 0.05
+    for precision, within in (
+        ("int8", 0.02),
+        ("int4", 0.1),
+    ):  # this encoder is 32 wide: a block of four bits is a whole row
+        assert far_apart(whole, made(settings, *trained, Move("quantise", {"precision": precision})), texts) < within
 
 
 @pytest.mark.parametrize(
