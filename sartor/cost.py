@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from sartor import leaves
+from sartor import cuts, leaves
 from sartor.gain import Belief, Share
 from sartor.plan import Move, Plan
 
@@ -276,13 +276,7 @@ def _members(move: Move) -> list[Plan]:
 
 def _share_left(plan: Plan) -> float:
     """Of a forward pass, what is left of it after the cuts of a plan."""
-    share = 1.0
-    for move in plan.moves:
-        if move.step == "prune":
-            given = move.arguments
-            inside = (float(given.get("heads", 1.0)) + 2 * float(given.get("inner", 1.0))) / 3
-            share *= float(given.get("blocks", 1.0)) * inside * float(given.get("channels", 1.0))
-    return share
+    return math.prod(cuts.share_left(move.arguments) for move in plan.moves if move.step == "prune")
 
 
 def _fits(plan: Plan) -> bool:

@@ -18,9 +18,8 @@ if TYPE_CHECKING:
 
 # Of an encoder the share of its blocks, rounded to whole ones, and of their inner units. sst2: four of six blocks with half of the units .8907, three whole ones, as fast and larger, .8781.
 SHAPES = ((2 / 3, 1 / 2), (1 / 3, 1.0), (1 / 6, 1.0))
-OF_UNITS = 2 / 3  # of a block's numbers
 OF_CODE, NEAR = 6, 1.5  # numbers of a word's row that one code stands for; by how much a size may be misjudged
-CODES = 256  # of each part of a row
+CODES = 256  # of each part of a row, as `shaping` makes them
 PIECED = 30_000  # rows, below which a student is taught on new texts out of pieces of them as well
 WORDS_OUT = "Rare words that the data do not use go out of the table."
 WIDTHS = (1 / 2, 1 / 4)  # of the channels inside a convolutional net
@@ -74,6 +73,12 @@ def words_kept(profile: Profile) -> float:
     return COMMON + CHARACTERS + MORE * float(words**HEAPS)
 
 
+def share_left(kept: Mapping[str, Any]) -> float:
+    """Of what a body computes in its blocks, what is left after `prune` with these arguments: a third is attention, the rest the feed-forward nets, as in most encoders."""
+    inside = (float(kept.get("heads", 1.0)) + 2 * float(kept.get("inner", 1.0))) / 3
+    return float(kept.get("blocks", 1.0)) * inside * float(kept.get("channels", 1.0))
+
+
 def of_encoder(
     anatomy: Anatomy, parent: Plan, inputs: Sequence[str], *, rows: int, at_most: float, words: float
 ) -> Iterator[Cut]:
@@ -94,14 +99,14 @@ def of_encoder(
         if blocks in seen or blocks >= anatomy.blocks:
             continue
         seen.add(blocks)
-        thin = {"inner": units} if units < 1 else {}
+        kept = {"blocks": blocks / anatomy.blocks} | ({"inner": units} if units < 1 else {})
         which = f"{blocks} of {anatomy.blocks} blocks stay" + (
-            f", with {units:.0%} of their inner units." if thin else "."
+            f", with {units:.0%} of their inner units." if units < 1 else "."
         )
-        prune = Move("prune", {"blocks": blocks / anatomy.blocks, **thin}, which)
-        name = f"cut to {blocks} {'thin ' if thin else ''}block{'s' if blocks > 1 else ''}"
+        prune = Move("prune", kept, which)
+        name = f"cut to {blocks} {'thin ' if units < 1 else ''}block{'s' if blocks > 1 else ''}"
         why = f"{which[:-1]}, taught by the whole."
-        left = Left(blocks / anatomy.blocks * (1 - OF_UNITS * (1 - units)), trimmed=True, taught=True)
+        left = Left(share_left(kept), trimmed=True, taught=True)
         yield Cut("cut", name, (trim, prune, Move("distil", told)), why, left)
         if NEAR * anatomy.share(left, words) > at_most:
             codes = next(

@@ -177,3 +177,4 @@ def test_families_that_can_be_cut_are_those_whose_layers_are_known():
     from sartor import shaping
 
     assert set(shaping.LAYERS) == set(hub.CUT)
+    assert shaping.CODES == cuts.CODES
