@@ -532,16 +532,16 @@ def test_what_a_cascade_takes_is_said(rows, members):
 
 
 @pytest.mark.parametrize(
-    ("given", "told", "smaller"),
-    [
-        ({"precision": "int8"}, ("int8", "dynamic", False), 2.5),
-        ({"precision": "int8", "activations": "static"}, ("int8", "static", True), 1.2),
-        ({"precision": "int8", "activations": "float"}, ("int8", "float", True), 1.3),
-        ({"precision": "int4"}, ("int4", "float", True), 1.3),
-        ({"precision": "float32"}, ("float32", "float", True), 0.9),
+    ("given", "told", "smaller", "near"),
+    [  # near: twice the worst of six trainings of other seeds (.012, .025, .009, .023), which is how far processors differ
+        ({"precision": "int8"}, ("int8", "dynamic", False), 2.5, 0.024),
+        ({"precision": "int8", "activations": "static"}, ("int8", "static", True), 1.2, 0.05),
+        ({"precision": "int8", "activations": "float"}, ("int8", "float", True), 1.3, 0.018),
+        ({"precision": "int4"}, ("int4", "float", True), 1.3, 0.046),
+        ({"precision": "float32"}, ("float32", "float", True), 0.9, 1e-4),
     ],
 )
-def test_fewer_bits_are_smaller_and_answer_nearly_alike(rows, given, told, smaller):
+def test_fewer_bits_are_smaller_and_answer_nearly_alike(rows, given, told, smaller, near):
     dataset, splits, settings, source = rows
     export = Move("export", {"runtime": "onnx"})
     whole = made(settings, *beginning(source), export)
@@ -552,7 +552,7 @@ def test_fewer_bits_are_smaller_and_answer_nearly_alike(rows, given, told, small
     sizes = [one.manifest["files"][graph]["bytes"] for one in (whole, packed)]
     assert sizes[0] > smaller * sizes[1]
     texts = dataset.table.column("text").take(splits.test).to_pylist()
-    assert far_apart(whole, packed, texts) < (0.05 if record["precision"] == "int4" else 0.02)
+    assert far_apart(whole, packed, texts) < near
     if record["batch_invariant"]:  # whatever a row is answered with
         after = predict.load(packed.path).predict(texts)
         alone = [predict.load(packed.path).predict([text])[0] for text in texts[:20]]
