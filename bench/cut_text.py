@@ -52,10 +52,10 @@ def techniques(member: Callable[..., dict[str, Any]]) -> dict[str, tuple[Moves, 
     def taught(**given: Any) -> Move:
         return Move("distil", {"members": [member(*TUNED)], **given})
 
-    def depth(blocks: int, trim: Move = TRIM, **shares: float) -> Moves:
+    def depth(blocks: int, trim: Move = TRIM, *, pieces: int = 2, epochs: int = 4, **shares: float) -> Moves:
         # As the planner has it: the teacher reads the same tokens.
         words = {name: value for name, value in trim.arguments.items() if name not in ("codes", "rank")}
-        told = {"members": [member(*TUNED, Move("trim", words))], "hidden": 1.0, "pieces": 2, "epochs": 4}
+        told = {"members": [member(*TUNED, Move("trim", words))], "hidden": 1.0, "pieces": pieces, "epochs": epochs}
         return (*TUNED, trim, _prune(blocks=blocks / 6, **shares), Move("distil", told))
 
     found: dict[str, tuple[Moves, str]] = {
@@ -81,7 +81,7 @@ def techniques(member: Callable[..., dict[str, Any]]) -> dict[str, tuple[Moves, 
         "twice as fast by the table, taught": ((*TUNED, _prune(faster=2.0), taught(), *FLOAT), "alone"),
         "n-grams": ((NGRAMS, Move("fit", {}), EXPORT), "front"),
         "n-grams, taught on copies": ((NGRAMS, taught(copies=4), EXPORT), "alone"),
-        "n-grams, taught on pieces": ((NGRAMS, taught(pieces=8), EXPORT), "front"),
+        "n-grams, taught on pieces": ((NGRAMS, taught(pieces=8), EXPORT), "alone"),
         "trimmed, int8": ((*TUNED, TRIM, *INT8), "together"),
         "2 blocks, trimmed, int8": ((*depth(2), *INT8), "together"),
         "3 blocks, trimmed, table of rank 128, int8": (
@@ -95,10 +95,14 @@ def techniques(member: Callable[..., dict[str, Any]]) -> dict[str, tuple[Moves, 
         ),
         "3 blocks of a third of the units, trimmed, 48 codes, int8": (
             (*depth(3, Move("trim", {"codes": 48}), inner=1 / 3), *INT8),
-            "front",
+            "together",
         ),
         "2 blocks of half the units, trimmed, 48 codes, int8": (
             (*depth(2, Move("trim", {"codes": 48}), inner=0.5), *INT8),
+            "together",
+        ),
+        "2 blocks of half the units, trimmed, 48 codes, taught longer, int8": (
+            (*depth(2, Move("trim", {"codes": 48}), pieces=4, epochs=6, inner=0.5), *INT8),
             "front",
         ),
         "1 block, trimmed, codes, int8": ((*depth(1, CODED), *INT8), "together"),

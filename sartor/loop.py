@@ -62,11 +62,14 @@ class Schedule:
     average: bool = (
         False  # whether the mean of the weights that the later half of the epochs ended with is a choice too
     )
+    keep_best: bool = (
+        True  # whether validation chooses among the epochs; else all are gone through and the last is kept
+    )
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """How training ended: the best epoch's score, and one record per epoch."""
+    """How training ended: the score of the epoch that was kept, and one record per epoch."""
 
     best_epoch: int
     best_score: float
@@ -91,7 +94,7 @@ def train(
     order: Order | None = None,
     watch: Callable[[dict[str, Any]], bool] | None = None,
 ) -> Outcome:
-    """Trains in place and leaves the model with the weights of its best epoch, or the mean of later ones where that is better.
+    """Trains in place and leaves the model with the weights of the epoch that the schedule keeps, or the mean of later ones where that is better.
 
     objective: positions [B] -> the mean loss of these examples. lengths: units of each example [n]. validate: runs the
     model on the validation examples and returns {"valid": score, higher is better, …}; None: there is nothing to judge by, and the last epoch's
@@ -217,7 +220,7 @@ def train(
         }
         curve.append(record)
         events(event("epoch", stage=stage, **record))
-        if validate is None or scores["valid"] > place["best_score"]:
+        if validate is None or not schedule.keep_best or scores["valid"] > place["best_score"]:
             place["best_score"], place["best_epoch"] = scores.get("valid", 0.0), epoch
             best = _copied(model)
         if schedule.average and epoch + 1 > schedule.epochs // 2:

@@ -47,6 +47,7 @@ class Settings:
     bf16: bool
     layer_decay: float
     average: bool
+    keep_best: bool
     noise: float
     mix: float
 
@@ -66,7 +67,7 @@ def tune(
     watch: Callable[[dict[str, Any]], bool] | None = None,
     work: Callable[[Any, Any, models.Model, Settings], Work] | None = None,
 ) -> tuple[models.Model, loop.Outcome]:
-    """The model of a bundle, trained; of its epochs the one that validation likes best.
+    """The model of a bundle, trained; of its epochs the one that validation likes best, or the last.
 
     prepare: all weights are trained where left out. above: blocks at the end of the body whose inputs are computed once and kept; 0 for none, and
     the blocks below must not be among what is trained. watch: see `loop.train`. work: what the loop asks for, where it is more than

@@ -48,6 +48,7 @@ def resolve(arguments: dict[str, Any], ctx: Any) -> dict[str, Any]:
         "bf16": has_bf16(),
         "layer_decay": 1.0,
         "average": False,
+        "keep_best": True,
         "noise": 0.0,
         "mix": 0.0,
         **given,
@@ -74,15 +75,17 @@ def run(
     bf16: bool,
     layer_decay: float,
     average: bool,
+    keep_best: bool,
     noise: float,
     mix: float,
 ) -> dict[str, Any]:
-    """The bundle with tuned weights; keeps the epoch that validation likes best. Returns what changes in `bundle.json`.
+    """The bundle with tuned weights. Returns what changes in `bundle.json`.
 
     balance: weighs classes by the inverse root of their frequency, where the data is imbalanced; numbers have none. embeddings: tunes the
     tables of a pre-trained body too; they are half of MiniLM's weights, and held fast 32 rows took a fifth less time, so only what `trim` made smaller is tuned unasked. augment: changes inputs at
     random in ways that leave the answer as it is, where the body knows such. layer_decay: of the rate from each block to the one below. average: the
-    mean of the weights that the later half of the epochs ended with is a choice too. noise: share of words with slips, drawn anew for every batch. mix: of the
+    mean of the weights that the later half of the epochs ended with is a choice too. keep_best: keeps the epoch that validation likes best, and ends where `patience` of them
+    went by without a better one; else the last one, after all of them. noise: share of words with slips, drawn anew for every batch. mix: of the
     Beta distribution by which the states of two rows and their losses are mixed.
     """
     from sartor import tuning
@@ -104,6 +107,7 @@ def run(
         bf16=bf16,
         layer_decay=layer_decay,
         average=average,
+        keep_best=keep_best,
         noise=noise,
         mix=mix,
     )

@@ -371,10 +371,10 @@ def test_a_student_answers_as_its_teacher(rows, tmp_path):
     cut, top = made(settings, *small, *EXPORT), made(settings, *beginning(source), *EXPORT)
     texts = dataset.table.column("text").take(splits.test).to_pylist()
 
-    # The first epoch of those that validation likes best is kept, wherever that is, so how much nearer it comes varies; the loss of the answers falls in every run.
-    losses = [epoch["train_loss"] for epoch in notes(made(settings, *small, Move("distil", told)))["curve"]]
-    assert losses[-1] < losses[0] - 0.1
-    assert far_apart(taught, top, texts) < far_apart(cut, top, texts)
+    curve = notes(made(settings, *small, Move("distil", told)))["curve"]
+    assert len(curve) == told["epochs"]  # whatever validation says of them
+    assert curve[-1]["train_loss"] < curve[0]["train_loss"] - 0.1
+    assert far_apart(taught, top, texts) < 0.5 * far_apart(cut, top, texts)  # five trainings of other seeds: .16 to .36
     assert accuracy(taught, dataset, splits.test) >= accuracy(top, dataset, splits.test) - 0.1
     assert notes(made(settings, *small, Move("distil", told)))["taught"] == {
         "labelled": len(splits.train),

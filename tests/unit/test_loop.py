@@ -139,8 +139,8 @@ class Stopped(Stop):
         raise KeyboardInterrupt
 
 
-def scored(folder, scores, *, stop_in=None):
-    """Trains with a patience of one, and with these scores, whatever is learned. stop_in: the validation in which it is asked to stop."""
+def scored(folder, scores, *, stop_in=None, **changes):
+    """Trains with a patience of one but for changes, and with these scores, whatever is learned. stop_in: the validation in which it is asked to stop."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     x, y = problem()
@@ -151,7 +151,7 @@ def scored(folder, scores, *, stop_in=None):
         stop.asked = len(scores) - len(left) + 1 == stop_in
         return {"valid": left.pop(0)}
 
-    schedule = scheduled(batch_rows=64)
+    schedule = scheduled(batch_rows=64, **changes)
     outcome = loop.train(
         model,
         lambda positions: torch.nn.functional.cross_entropy(model(x[positions]), y[positions]),
@@ -176,6 +176,16 @@ def test_stopped_while_it_validates_it_ends_where_it_would_have_ended(tmp_path, 
     assert [(one["epoch"], one["valid"]) for one in resumed.curve] == [(1, 0.9), (2, 0.5)]
     assert (resumed.best_epoch, resumed.best_score) == (outcome.best_epoch, outcome.best_score) == (1, 0.9)
     assert same(whole, again)
+
+
+def test_without_a_choice_the_last_epoch_is_kept_and_none_is_left_out(tmp_path):
+    scores = [0.9, 0.5, 0.4, 0.1]
+    last, outcome = scored(tmp_path / "last", scores, keep_best=False)
+    assert [record["valid"] for record in outcome.curve] == scores
+    assert (outcome.best_epoch, outcome.best_score) == (4, 0.1)
+    alike, _ = scored(tmp_path / "alike", sorted(scores))  # where the last epoch is the best one too
+    assert same(last, alike)
+    assert not same(last, scored(tmp_path / "best", scores)[0])
 
 
 def _flip(raw):
