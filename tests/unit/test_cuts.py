@@ -21,7 +21,7 @@ FOUR = "minilm-tuned-cut-to-4-thin-blocks-int8"
 def test_every_cut_of_a_tuned_encoder_is_a_candidate_with_steps_that_fit():
     front = front_of("accuracy >= 0.9")
     found = {one.id: one for one in front.possible() if one.parent}
-    names = {"trimmed", "cut-to-4-thin-blocks", "cut-to-2-blocks", "cut-to-1-block"}
+    names = {"trimmed", "cut-to-4-thin-blocks", "cut-to-2-thin-blocks", "cut-to-1-block"}
     assert {f"minilm-tuned-{name}-{precision}" for name in names for precision in ("float32", "int8")} <= set(found)
     assert {"ngram-taught-by-minilm", "ngram-then-minilm-tuned-int8"} <= set(found)
     for one in found.values():
@@ -106,7 +106,7 @@ def test_what_is_left_is_believed_to_be_smaller_faster_and_a_little_worse():
     front = front_of("accuracy >= 0.9", budget="2h")
     told = [
         front.outlook(waiting(front, f"minilm-tuned-{name}int8"), left_s=math.inf).guesses
-        for name in ("", "cut-to-4-thin-blocks-", "cut-to-2-blocks-", "cut-to-1-block-")
+        for name in ("", "cut-to-4-thin-blocks-", "cut-to-2-thin-blocks-", "cut-to-1-block-")
     ]
     for key, falls in ((SIZE, True), (FAST, True), (Key("accuracy"), False)):
         means = [one[key].mean for one in told]
@@ -117,11 +117,13 @@ def test_what_one_cut_measures_moves_the_others():
     front = front_of("accuracy >= 0.8", budget="2h")
     tried(front, "majority", 250, 0.6)
     tried(front, "minilm-tuned-int8", 900)
-    before = front.outlook(waiting(front, "minilm-tuned-cut-to-2-blocks-int8"), left_s=math.inf).guesses[
+    before = front.outlook(waiting(front, "minilm-tuned-cut-to-2-thin-blocks-int8"), left_s=math.inf).guesses[
         Key("accuracy")
     ]
     tried(front, FOUR, 700)
-    after = front.outlook(waiting(front, "minilm-tuned-cut-to-2-blocks-int8"), left_s=math.inf).guesses[Key("accuracy")]
+    after = front.outlook(waiting(front, "minilm-tuned-cut-to-2-thin-blocks-int8"), left_s=math.inf).guesses[
+        Key("accuracy")
+    ]
     assert after.mean > before.mean + 0.3
     assert after.spread < before.spread
 
