@@ -8,12 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from bench import cut_make
 from bench.record import Row
 
 
@@ -26,7 +24,7 @@ def main() -> None:
 
 
 def run(job: Row) -> Row:
-    """{p50_ms, p95_ms, mean_ms, mb: of its weights, attention, threads}. job: `bundle`, of the tuned model; `texts`; `rounds`, of which the least median counts."""
+    """{p50_ms, p95_ms, mean_ms, mb: of its weights, attention, threads}. job: `bundle`, of the tuned model; `texts`."""
     import torch
     from transformers import AutoConfig, AutoTokenizer, BertForSequenceClassification, pipeline
 
@@ -44,22 +42,7 @@ def run(job: Row) -> Row:
         made.bert.load_state_dict(tuned.body.encoder.state_dict(), strict=False)
         tokenizer = AutoTokenizer.from_pretrained(place / "processor", local_files_only=True)
         classify = pipeline("text-classification", model=made, tokenizer=tokenizer, device="cpu")
-        for text in job["texts"][:30]:
-            classify(text, truncation=True)
-        rounds = []
-        for _ in range(job["rounds"]):
-            took = []
-            for text in job["texts"]:
-                began = time.perf_counter()
-                classify(text, truncation=True)
-                took.append(1e3 * (time.perf_counter() - began))
-            rounds.append(took)
-        best = min(rounds, key=lambda one: float(np.median(one)))
-        found[attention] = {
-            "p50_ms": float(np.median(best)),
-            "p95_ms": float(np.percentile(best, 95)),
-            "mean_ms": float(np.mean(best)),
-        }
+        found[attention] = cut_make.timed(lambda text: classify(text, truncation=True), job["texts"])  # noqa: B023
     attention = min(found, key=lambda name: found[name]["p50_ms"])
     mb = sum(4 * parameter.numel() for parameter in made.parameters()) / 1e6
     return found[attention] | {"attention": attention, "mb": mb, "threads": torch.get_num_threads()}

@@ -166,7 +166,6 @@ def in_pipeline(maker: Maker) -> Row:
     job = {
         "bundle": str(maker.bundle(TUNED).path),
         "texts": [test[i] for i in cut_make.spread(len(test), cut_make.TIMED)],
-        "rounds": cut_make.ROUNDS,
     }
     return climb_process.once((sys.executable, "-m", "bench.cut_pipeline"), job)
 
