@@ -51,7 +51,7 @@ TRIALS = (12, 8, 5, 3)  # of a search: as many as the budget has time for, and n
 PRETRAIN_EPOCHS, PRETRAIN_HEAD = 3.0, 1.4
 FILLED = 0.85  # of what is left of the budget that training may take
 ROWS_EPOCHS = 24_000  # rows that training sees, in at least three epochs
-TAUGHT_TIMES = 2  # as many epochs as tuning has, of a student that is taught on the rows alone
+TAUGHT_TIMES, PIECED_TIMES = 2.0, 1.5  # as many epochs as tuning has, of a student that is taught on the rows alone, and on pieces of them as well
 FOLLOWED = 1.4  # times as long, where its teacher's states are followed: sst2, two blocks, 162 s in place of 116
 NOISE = 0.1  # of a step's time from one run to the next
 TEACHES = ("distil", "cascade")  # steps that take plans which are candidates themselves, and so may be made already
@@ -129,7 +129,8 @@ class Cost:
                 self.imagine(member)
 
     def sized(self, plan: Plan, *, wanted: Mapping[str, int], left_s: float) -> dict[str, dict[str, int]]:
-        """{step: its sizes}: what trains gets as many epochs as the time that is left can hold, each step the same share of those that it wants.
+        """{step: its sizes}: what trains gets as many epochs as the time that is left can hold, each step the same share of those that it wants. A student that would have fewer
+        than tuning has gets fewer new texts first.
 
         wanted: epochs by step, of those whose size is free. No size where nothing trains; no epoch where not one fits, or not one search.
         """
@@ -146,10 +147,25 @@ class Cost:
                 (n for n in TRIALS if takes({"search": {"epochs": epochs, "trials": n}}) <= FILLED * left_s), 0
             )
             return {"search": {"epochs": epochs if trials else 0, "trials": trials}}
-        fixed = takes({step: {"epochs": 0} for step in free})
-        whole = takes({step: {"epochs": epochs} for step, epochs in free.items()}) - fixed
-        share = 1.0 if math.isinf(left_s) else min(1.0, max(0.0, FILLED * left_s - fixed) / max(whole, 1e-9))
-        return {step: {"epochs": int(share * epochs + 1e-9)} for step, epochs in free.items()}
+        pieced = "distil" in free and any(move.arguments.get("pieces") for move in plan.moves if move.step == "distil")
+        sizes: dict[str, dict[str, int]] = {}
+        for pieces in cuts.PIECES if pieced else (0,):
+
+            def sized(share: float, pieces: int = pieces) -> dict[str, dict[str, int]]:
+                # Fewer texts go with no more epochs than tuning has.
+                fewer = {"distil": 1 / PIECED_TIMES} if 0 < pieces < cuts.PIECES[0] else {}
+                given = {step: {"epochs": int(share * fewer.get(step, 1.0) * all_ + 1e-9)} for step, all_ in free.items()}
+                if pieces:
+                    given["distil"]["pieces"] = pieces
+                return given
+
+            fixed = takes(sized(0.0))
+            room = math.inf if math.isinf(left_s) else max(0.0, FILLED * left_s - fixed)
+            share = min(1.0, room / max(takes(sized(1.0)) - fixed, 1e-9))
+            sizes = sized(share)
+            if PIECED_TIMES * share >= 1:
+                break
+        return sizes
 
     def _raw(self, move: Move, plan: Plan, profile: Profile) -> float:
         """The forecast before anything ran."""
@@ -254,11 +270,12 @@ def epochs_wanted(module: Any, plan: Plan, *, rows: int) -> dict[str, int]:
     most = int(module.TRAINING.get("epochs", 12))
     usual = most if not module.PRETRAINED else min(max(3, round(ROWS_EPOCHS / max(1, rows))), most)
 
-    def times(move: Move) -> int:
-        taught = move.step == "distil" and module.PRETRAINED and not move.arguments.get("pieces")
-        return TAUGHT_TIMES if taught else 1
+    def times(move: Move) -> float:
+        if move.step != "distil" or not module.PRETRAINED:
+            return 1.0
+        return PIECED_TIMES if move.arguments.get("pieces") else TAUGHT_TIMES
 
-    return {move.step: times(move) * usual for move in plan.moves if move.step in EPOCH}
+    return {move.step: round(times(move) * usual) for move in plan.moves if move.step in EPOCH}
 
 
 def _body(plan: Plan) -> tuple[Any, str]:

@@ -19,9 +19,12 @@ if TYPE_CHECKING:
 # Of an encoder the share of its blocks, rounded to whole ones, and of their inner units. sst2: four of six blocks with half of the units .8907, three whole ones, as fast and larger, .8781.
 # Two whole ones with their table take 5 MB, two with half of the units 3.7: banking77 .9273 of .9347, ag_news .9062 of .9200.
 SHAPES = ((2 / 3, 1 / 2), (1 / 3, 1 / 2), (1 / 6, 1.0))
-OF_CODE, NEAR = 6, 1.5  # numbers of a word's row that one code stands for; by how much a size may be misjudged
+# Numbers of a word's row that one code stands for: as few as the size that is asked has room for. MiniLM's table in 64 codes lost 1.1 points of sst2 before it was taught again, in 48 2.1.
+OF_CODE, NEAR = (6, 8), 1.5  # NEAR: by how much a size may be misjudged
+ROOM = 1.2  # of what a cut is expected to take, what it may take
 CODES = 256  # of each part of a row, as `shaping` makes them
 PIECED = 30_000  # rows, below which a student is taught on new texts out of pieces of them as well
+PIECES = (4, 2)  # new texts for each row, as many as the budget has time for
 WORDS_OUT = "Rare words that the data do not use go out of the table."
 WIDTHS = (1 / 2, 1 / 4)  # of the channels inside a convolutional net
 # Rows of a table that `trim` leaves: the common words, the characters that are not among them, and of w words of text some MORE · w^HEAPS pieces that two rows use (Heaps 1978).
@@ -49,12 +52,20 @@ class Anatomy:
     words: int
     width: int
 
-    def share(self, left: Left, words: float) -> float:
-        """Of all numbers, those that a cut has left. words: rows of the table that stay where it is trimmed."""
+    @property
+    def numbers(self) -> int:
+        """Of the table and the blocks."""
+        return self.words * self.width + self.blocks * self.of_block
+
+    def kept(self, left: Left, words: float) -> tuple[float, float]:
+        """(numbers of the table, of the blocks) that a cut has left. words: rows of the table that stay where it is trimmed."""
         words = min(self.words, words) if left.trimmed else self.words
         table = words * left.codes + CODES * self.width if left.codes else words * self.width
-        kept = table + left.share * self.blocks * self.of_block
-        return kept / (self.words * self.width + self.blocks * self.of_block)
+        return table, left.share * self.blocks * self.of_block
+
+    def share(self, left: Left, words: float) -> float:
+        """Of these numbers, those that a cut has left. words: as of `kept`."""
+        return sum(self.kept(left, words)) / self.numbers
 
 
 @dataclass(frozen=True)
@@ -93,7 +104,7 @@ def of_encoder(
     # A teacher whose words went too, so that its states can be followed: the student has to read the same tokens.
     told = {**taught_by(replace(parent, moves=(*parent.moves, trim)), inputs), "hidden": 1.0}
     if rows < PIECED:
-        told["pieces"] = 2
+        told["pieces"] = PIECES[0]
     seen = set()
     for share, units in SHAPES:
         blocks = max(1, round(share * anatomy.blocks))
@@ -110,12 +121,16 @@ def of_encoder(
         left = Left(share_left(kept), trimmed=True, taught=True)
         yield Cut("cut", name, (trim, prune, Move("distil", told)), why, left)
         if NEAR * anatomy.share(left, words) > at_most:
-            codes = next(
-                parts for parts in range(-(-anatomy.width // OF_CODE), anatomy.width + 1) if anatomy.width % parts == 0
-            )
-            small = f"{WORDS_OUT[:-1]}, and {codes} codes stand for the {anatomy.width} numbers of each that stays."
-            coded, left = Move("trim", {"codes": codes}, small), replace(left, codes=codes)
+            choices = [replace(left, codes=_parts(anatomy.width, most)) for most in OF_CODE]
+            left = next((one for one in choices if ROOM * anatomy.share(one, words) <= at_most), choices[-1])
+            small = f"{WORDS_OUT[:-1]}, and {left.codes} codes stand for the {anatomy.width} numbers of each that stays."
+            coded = Move("trim", {"codes": left.codes}, small)
             yield Cut("cut", f"{name}, coded", (coded, prune, Move("distil", told)), f"{why} {small}", left)
+
+
+def _parts(width: int, most: int) -> int:
+    """The fewest equal parts of a row of this width that have at most so many numbers."""
+    return next(parts for parts in range(-(-width // most), width + 1) if width % parts == 0)
 
 
 def of_convolutions(parent: Plan, inputs: Sequence[str]) -> Iterator[Cut]:

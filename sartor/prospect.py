@@ -245,7 +245,12 @@ class Prospects:
         pretrained = [one for one in self.bodies if one.trains and one.module.PRETRAINED]
         flops = {one.name: self.cost.flops(one.module, one.name, profile) for one in {*pretrained, body}}
         smallest = min((flops[one.name] for one in pretrained), default=flops[body.name])
-        share = body.anatomy.share(left, cuts.words_kept(profile)) if body.anatomy is not None else left.share
+        if body.anatomy is None:
+            megabytes, of_table = left.share * body.megabytes, 0.0
+        else:
+            table, blocks = body.anatomy.kept(left, cuts.words_kept(profile))
+            megabytes = max(0.0, body.megabytes - 4e-6 * body.anatomy.numbers) + 4e-6 * (table + blocks)
+            of_table = 4e-6 * table / megabytes
         return replace(
             plain,
             kind=candidate.way or candidate.kind,
@@ -254,10 +259,10 @@ class Prospects:
             pretrained=bool(body.module.PRETRAINED),
             doublings=math.log2(flops[body.name] / smallest),
             effort=effort,
-            megabytes=share * body.megabytes,
+            megabytes=megabytes,
             latency_ms=gain.SERVER_MS + left.share * flops[body.name] / (profile.gflops * 1e6 * NETWORK_SHARE),
             halvings=-math.log2(left.share),
-            trimmed=left.trimmed,
+            trimmed=of_table if left.trimmed else 0.0,
             coded=bool(left.codes),
             before=bool(left.put_before),
         )

@@ -113,6 +113,20 @@ def test_what_is_left_is_believed_to_be_smaller_faster_and_a_little_worse():
         assert means == sorted(means, reverse=falls)
 
 
+def test_a_slow_model_says_nothing_of_the_server_that_a_cut_shares_with_it():
+    front = front_of("accuracy >= 0.9", budget="2h")
+    tried(front, "majority", 250, 0.35)
+    tried(front, "minilm-tuned-int8", 900, 12.0)  # thrice of what it is believed to take beforehand
+
+    def expected(name):
+        outlook = front.outlook(waiting(front, f"minilm-tuned-cut-to-{name}-int8"), left_s=math.inf)
+        return outlook.scales[FAST].back(outlook.guesses[FAST].mean)
+
+    inside = 12.0 - 0.35
+    for name, share in (("4-thin-blocks", 4 / 9), ("2-thin-blocks", 2 / 9), ("1-block", 1 / 6)):
+        assert expected(name) == pytest.approx(0.35 + share * inside, rel=0.25)
+
+
 def test_what_one_cut_measures_moves_the_others():
     front = front_of("accuracy >= 0.8", budget="2h")
     tried(front, "majority", 250, 0.6)
@@ -135,6 +149,7 @@ def test_being_taught_too_briefly_is_believed_to_cost():
     plenty = front.outlook(cut, left_s=math.inf)
     short = front.outlook(cut, left_s=0.6 * plenty.seconds)
     assert 0 < short.sizes["distil"]["epochs"] < plenty.sizes["distil"]["epochs"]
+    assert [one.sizes["distil"]["pieces"] for one in (plenty, short)] == list(cuts.PIECES)
     assert short.guesses[Key("accuracy")].mean > plenty.guesses[Key("accuracy")].mean
 
 
@@ -147,7 +162,7 @@ def test_a_teacher_reads_the_same_words_so_that_its_states_can_be_followed():
         assert [step["step"] for step in member["plan"]["steps"]] == ["start", "fit", "train", "trim"]
         assert not member["plan"]["steps"][-1].get("arguments")  # only the student's table may be in codes
         assert told["hidden"] == 1.0
-        assert told["pieces"] == 2
+        assert told["pieces"] == cuts.PIECES[0]
     many = front_of("accuracy >= 0.9", profile=replace(ENGLISH, rows=100_000))
     assert "pieces" not in waiting(many, FOUR).plan.moves[-3].arguments
 

@@ -81,15 +81,15 @@ class World:
         return int(min(self.valid, max(0, round(right))))
 
     def wrong_of(self, candidate):
-        """How wrong its answers are, in log-odds; of a cut by what was taken from its parent, which is assumed."""
+        """How wrong its answers are, in log-odds; of a cut by what was taken from its parent, as of docs/benchmarks.md."""
         if candidate.trivial:
             return self.wrong["majority"]
         if candidate.weights not in self.wrong:
             parent = self.wrong["ngram"] if candidate.kind == "taught" else self.wrong[candidate.parent]
             halvings = -math.log2(candidate.left.share)
-            lost = {"taught": self.rng.normal(-0.08, 0.08), "cascade": self.rng.normal(0.02, 0.02)}
+            lost = {"taught": self.rng.normal(-0.02, 0.08), "cascade": self.rng.normal(0.02, 0.02)}
             coded = self.rng.normal(0.0, 0.04) * bool(candidate.left.codes)
-            own = self.rng.normal(0.02, 0.03) + halvings * self.rng.normal(0.2, 0.06) + coded
+            own = self.rng.normal(0.02, 0.03) + halvings * self.rng.normal(0.06, 0.05) + coded
             more = lost.get(candidate.kind, own)
             self.wrong[candidate.weights] = parent + more
         return self.wrong[candidate.weights]
