@@ -123,7 +123,9 @@ def of_encoder(
         if NEAR * anatomy.share(left, words) > at_most:
             choices = [replace(left, codes=_parts(anatomy.width, most)) for most in OF_CODE]
             left = next((one for one in choices if ROOM * anatomy.share(one, words) <= at_most), choices[-1])
-            small = f"{WORDS_OUT[:-1]}, and {left.codes} codes stand for the {anatomy.width} numbers of each that stays."
+            small = (
+                f"{WORDS_OUT[:-1]}, and {left.codes} codes stand for the {anatomy.width} numbers of each that stays."
+            )
             coded = Move("trim", {"codes": left.codes}, small)
             yield Cut("cut", f"{name}, coded", (coded, prune, Move("distil", told)), f"{why} {small}", left)
 

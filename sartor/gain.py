@@ -78,7 +78,10 @@ INT8_CALIBRATED: Share = (0.05, 0.1)  # convolutions, whose scales are fixed bef
 CUT: Share = (0.06, 0.06)
 TRIMMED: Share = (0.05, 0.04)  # sst2 +.07, ag_news +.05 (docs/log.md), before anything heals
 CODED: Share = (0.0, 0.05)  # in what was said of CUT: it is taught too
-TAUGHT: Share = (-0.02, 0.08)  # a body that fits itself, by a tuned one's answers: sst2 +.02 without rows that have no label
+TAUGHT: Share = (
+    -0.02,
+    0.08,
+)  # a body that fits itself, by a tuned one's answers: sst2 +.02 without rows that have no label
 CASCADE: Share = (0.02, 0.03)  # six cascades -.03 to +.09
 
 
@@ -263,8 +266,8 @@ def _cut_traits(nature: Nature) -> dict[str, Share]:
     return traits
 
 
-# What a client of the server waits for beside the model: .55 to .7 ms, n-grams and tables .6 to 1.1 (docs/benchmarks.md).
-SERVER_MS = 0.6
+# What a client of the server waits for beside the model, at the median: p95 of what always gives the same answer .35 to .41 ms, of n-grams .63 (docs/log.md, 2026-11-27), of tables up to 1.1.
+SERVER_MS = 0.45
 # Of what a network takes beside that. MiniLM -.94, -1.24 and -1.02 on AVX-512 with VNNI (docs/benchmarks.md, cut), -.5 on AVX2 (docs/log.md, 2026-11-23); a net for pictures -.6.
 FASTER_INT8: Share = (-0.85, 0.35)
 SMALLER_INT8: Share = (-1.35, 0.12)  # MiniLM 23.5 against 90.9 MB
