@@ -51,10 +51,8 @@ TRIALS = (12, 8, 5, 3)  # of a search: as many as the budget has time for, and n
 PRETRAIN_EPOCHS, PRETRAIN_HEAD = 3.0, 1.4
 FILLED = 0.85  # of what is left of the budget that training may take
 ROWS_EPOCHS = 24_000  # rows that training sees, in at least three epochs
-TAUGHT_TIMES, PIECED_TIMES = (
-    2.0,
-    1.5,
-)  # as many epochs as tuning has, of a student that is taught on the rows alone, and on pieces of them as well
+# As many epochs as tuning has, of a student that is taught on the rows alone, and on pieces of them as well.
+TAUGHT_TIMES, PIECED_TIMES = 2.0, 1.5
 FOLLOWED = 1.4  # times as long, where its teacher's states are followed: sst2, two blocks, 162 s in place of 116
 NOISE = 0.1  # of a step's time from one run to the next
 TEACHES = ("distil", "cascade")  # steps that take plans which are candidates themselves, and so may be made already

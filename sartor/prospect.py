@@ -236,6 +236,7 @@ class Prospects:
             text="text" in profile.kinds,
             latency_ms=gain.SERVER_MS + FITTED_MS,
             taught=taught if left.taught else 0.0,
+            more=math.log2(1 + profile.unlabelled / max(1, profile.rows)),
         )
         if candidate.trivial:
             return replace(plain, latency_ms=gain.SERVER_MS, megabytes=TRIVIAL_MB)

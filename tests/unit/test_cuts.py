@@ -127,6 +127,18 @@ def test_a_slow_model_says_nothing_of_the_server_that_a_cut_shares_with_it():
         assert expected(name) == pytest.approx(0.35 + share * inside, rel=0.25)
 
 
+def test_rows_without_a_label_are_believed_to_teach_what_fits_itself():
+    few = replace(ENGLISH, rows=300)
+    right = []
+    for unlabelled in (0, 300, 5700):
+        front = front_of("accuracy >= 0.9", profile=replace(few, unlabelled=unlabelled), budget="2h")
+        names = [one.id for one in front.waiting if one.id.startswith("ngram-taught")]
+        outlook = front.outlook(waiting(front, names[0]), left_s=math.inf)
+        right.append(outlook.scales[Key("accuracy")].back(outlook.guesses[Key("accuracy")].mean))
+    assert right[0] < right[1] < right[2]
+    assert right[2] - right[0] == pytest.approx(0.0925, abs=0.03)  # ag_news with so many rows, docs/benchmarks.md
+
+
 def test_what_one_cut_measures_moves_the_others():
     front = front_of("accuracy >= 0.8", budget="2h")
     tried(front, "majority", 250, 0.6)
