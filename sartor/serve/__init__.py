@@ -38,7 +38,6 @@ def serve(
     import time
 
     import psutil
-    from threadpoolctl import threadpool_limits
 
     from sartor.predict import load
     from sartor.serve import connection
@@ -49,8 +48,6 @@ def serve(
         raise InputError("serve.open", host=host)
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise InputError("needs.value", key="--threads", expected=f"a number from 1 to {MOST_THREADS}", found=threads)
-    # What reads recordings multiplies matrices: BLAS' threads and the runtime's would wait for each other, 4 ms at a time on two cores (docs/log.md, 2026-11-27).
-    threadpool_limits(1, user_api="blas")
     listener = _bind(host, port)
     predictor = load(bundle, threads=threads)
     service = Service(

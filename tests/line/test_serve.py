@@ -458,17 +458,6 @@ def test_there_is_no_torch_in_the_server(client, server):
     assert "torch" not in maps
 
 
-def test_blas_does_not_take_the_cores_from_the_runtime(built):
-    told = (
-        "import json, sys, threadpoolctl; from sartor.serve import connection, serve; "
-        "connection.run = lambda *_, **__: print(json.dumps(threadpoolctl.threadpool_info())); serve(sys.argv[1], port=0)"
-    )
-    done = subprocess.run([sys.executable, "-c", told, str(built[0])], capture_output=True, text=True, check=True)
-    blas = [one for one in json.loads(done.stdout) if one["user_api"] == "blas"]
-    assert blas
-    assert {one["num_threads"] for one in blas} == {1}
-
-
 def test_a_server_that_is_stopped_answers_everything_it_accepted(built, spawned):
     path, rows = built
     child = spawned(path)
