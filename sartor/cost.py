@@ -148,24 +148,11 @@ class Cost:
                 (n for n in TRIALS if takes({"search": {"epochs": epochs, "trials": n}}) <= FILLED * left_s), 0
             )
             return {"search": {"epochs": epochs if trials else 0, "trials": trials}}
-        pieced = "distil" in free and any(move.arguments.get("pieces") for move in plan.moves if move.step == "distil")
         sizes: dict[str, dict[str, int]] = {}
-        for pieces in cuts.PIECES if pieced else (0,):
-
-            def sized(share: float, pieces: int = pieces) -> dict[str, dict[str, int]]:
-                # Fewer texts go with no more epochs than tuning has.
-                fewer = {"distil": 1 / PIECED_TIMES} if 0 < pieces < cuts.PIECES[0] else {}
-                given = {
-                    step: {"epochs": int(share * fewer.get(step, 1.0) * all_ + 1e-9)} for step, all_ in free.items()
-                }
-                if pieces:
-                    given["distil"]["pieces"] = pieces
-                return given
-
-            fixed = takes(sized(0.0))
-            room = math.inf if math.isinf(left_s) else max(0.0, FILLED * left_s - fixed)
-            share = min(1.0, room / max(takes(sized(1.0)) - fixed, 1e-9))
-            sizes = sized(share)
+        for whole in _whole(plan, free):
+            fixed = takes({step: {**one, "epochs": 0} for step, one in whole.items()})
+            share = min(1.0, max(0.0, FILLED * left_s - fixed) / max(takes(whole) - fixed, 1e-9))
+            sizes = {step: {**one, "epochs": int(share * one["epochs"] + 1e-9)} for step, one in whole.items()}
             if PIECED_TIMES * share >= 1:
                 break
         return sizes
@@ -279,6 +266,19 @@ def epochs_wanted(module: Any, plan: Plan, *, rows: int) -> dict[str, int]:
         return PIECED_TIMES if move.arguments.get("pieces") else TAUGHT_TIMES
 
     return {move.step: round(times(move) * usual) for move in plan.moves if move.step in EPOCH}
+
+
+def _whole(plan: Plan, free: Mapping[str, int]) -> list[dict[str, dict[str, int]]]:
+    """What every step is given where there is time, {step: its sizes}; of a student that is taught on new texts too, by how many of them, the most first."""
+    whole = {step: {"epochs": epochs} for step, epochs in free.items()}
+    pieced = any(move.step == "distil" and move.step in free and move.arguments.get("pieces") for move in plan.moves)
+    if not pieced:
+        return [whole]
+    most, few = cuts.PIECES
+    epochs = free["distil"]
+    # Fewer texts go with no more epochs than tuning has.
+    taught = ({"epochs": epochs, "pieces": most}, {"epochs": round(epochs / PIECED_TIMES), "pieces": few})
+    return [{**whole, "distil": one} for one in taught]
 
 
 def _body(plan: Plan) -> tuple[Any, str]:

@@ -74,14 +74,14 @@ TAUGHT_WEIGHTS, SAME_WEIGHTS = (0.0, 0.06), (0.0, 0.02)
 INT8: Share = (0.02, 0.04)  # sst2 .883 against .881 in float (docs/benchmarks.md, honesty)
 INT8_CALIBRATED: Share = (0.05, 0.1)  # convolutions, whose scales are fixed beforehand
 # Measured (docs/benchmarks.md, cut), log-odds. Of each halving, with what is left taught by the whole on pieces as well: thin blocks, four of six for sst2, banking77 and ag_news +.04, .00, .00,
-# two with their table in 48 codes +.09, +.03, +.06; half and a quarter of the channels of a net for cifar10 -.06, -.03.
+# two with their table in 48 codes +.09, +.03, +.06; half and a quarter of the channels of a net for cifar10 -.06, -.02.
 CUT: Share = (0.06, 0.06)
 TRIMMED: Share = (0.05, 0.04)  # sst2 +.07, ag_news +.05 (docs/log.md), before anything heals
 CODED: Share = (0.0, 0.05)  # in what was said of CUT: it is taught too
 # A body that fits itself, by a tuned one's answers: sst2 +.02; of each doubling of its rows by some without a label: ag_news, n-grams, 300 rows and 5,700 more, -.56 in all.
 TAUGHT: Share = (-0.02, 0.08)
 TEXTS = -0.12
-CASCADE: Share = (0.02, 0.03)  # six cascades -.03 to +.09
+CASCADE: Share = (0.02, 0.03)  # nine of them over their larger member .00 to +.06
 
 
 @dataclass(frozen=True)
@@ -266,7 +266,7 @@ def _cut_traits(nature: Nature) -> dict[str, Share]:
     return traits
 
 
-# What a client of the server waits for beside the model, at the median: p95 of what always gives the same answer .35 to .41 ms, of n-grams .63 (docs/log.md, 2026-11-27), of tables up to 1.1.
+# What a client of the server waits for beside the model: between what always gives the same answer, p95 .35 to .41 ms (docs/log.md, 2026-11-27), and tables, whose cells are read one by one.
 SERVER_MS = 0.45
 # Of what a network takes beside that. MiniLM -.94, -1.24 and -1.02 on AVX-512 with VNNI (docs/benchmarks.md, cut), -.5 on AVX2 (docs/log.md, 2026-11-23); a net for pictures -.6.
 FASTER_INT8: Share = (-0.85, 0.35)

@@ -116,7 +116,7 @@ def test_what_is_left_is_believed_to_be_smaller_faster_and_a_little_worse():
 def test_a_slow_model_says_nothing_of_the_server_that_a_cut_shares_with_it():
     front = front_of("accuracy >= 0.9", budget="2h")
     tried(front, "majority", 250, 0.35)
-    tried(front, "minilm-tuned-int8", 900, 12.0)  # thrice of what it is believed to take beforehand
+    tried(front, "minilm-tuned-int8", 900, 12.0)  # where 7 are believed beforehand
 
     def expected(name):
         outlook = front.outlook(waiting(front, f"minilm-tuned-cut-to-{name}-int8"), left_s=math.inf)
