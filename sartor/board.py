@@ -15,7 +15,7 @@ from rich.cells import cell_len, set_cell_size
 
 from sartor.errors import printable
 
-LETTERS = string.ascii_uppercase + string.digits
+LETTERS, OTHER = string.ascii_uppercase + string.digits, "·"
 UNITS = {"latency": "ms", "size": "MB", "memory": "MB", "cold": "s", "training": "s", "throughput": "rows/s"}
 MOST_NAME = 48  # cells of a name, whose last words say how it was cut and packed
 WIDTH, HEIGHT = 56, 9  # of the plot inside its axes
@@ -64,8 +64,8 @@ def plot(rows: Sequence[Row], shown: Sequence[str], limits: Mapping[str, Mapping
         at = _place(row, quality), _place(row, speed)
         if row.status in ("failed", "skipped") or at[0] is None or not at[1]:
             continue
-        letter = _letter(place) if row.status == "measured" else _letter(place).lower()
-        dots.append((at[0], math.log(at[1]), letter))
+        measured = row.status == "measured"
+        dots.append((at[0], math.log(at[1]), _letter(place) if measured else _small(place), measured))
     if len(dots) < 2:
         return []
     higher = limits.get(quality, {}).get("op", ">=")[0] == ">"
@@ -87,7 +87,7 @@ def plot(rows: Sequence[Row], shown: Sequence[str], limits: Mapping[str, Mapping
     if edge:
         for each in grid:
             each[column(math.log(edge))] = "╎"
-    for y, x, letter in sorted(dots, key=lambda dot: dot[2].isupper()):  # what was measured on top
+    for y, x, letter, _ in sorted(dots, key=lambda dot: dot[3]):  # what was measured on top
         grid[line(min(max(y, low), high))][column(x)] = letter
     sides = [_number(high), *([""] * (HEIGHT - 2)), _number(low)]
     wide = max(map(len, sides))
@@ -156,4 +156,9 @@ def _number(value: float) -> str:
 
 
 def _letter(place: int) -> str:
-    return LETTERS[place] if place < len(LETTERS) else "·"
+    return LETTERS[place] if place < len(LETTERS) else OTHER
+
+
+def _small(place: int) -> str:
+    """Of what is only expected; a digit has no small one."""
+    return LETTERS[place].lower() if place < len(string.ascii_uppercase) else OTHER

@@ -135,7 +135,7 @@ class Cost:
 
         wanted: epochs by step, of those whose size is free. No size where nothing trains; no epoch where not one fits, or not one search.
         """
-        free = {move.step: wanted[move.step] for move in plan.moves if move.step in wanted}
+        free = {step: wanted[step] for step in _steps(plan) if step in wanted}
         if not free:
             return {}
 
@@ -245,8 +245,8 @@ def with_sizes(plan: Plan, sizes: Mapping[str, Mapping[str, int]]) -> Plan:
 
     def sized(move: Move) -> Move:
         arguments = {**move.arguments, **sizes.get(move.step, {})}
-        if move.step in TEACHES:
-            inner = [with_sizes(member, sizes).as_dict() for member in _members(move)]
+        if "members" in arguments:
+            inner = [with_sizes(member, sizes).as_dict() for member in _taken(move)]
             arguments["members"] = [
                 {**one, "plan": made} for one, made in zip(arguments["members"], inner, strict=True)
             ]
@@ -255,8 +255,17 @@ def with_sizes(plan: Plan, sizes: Mapping[str, Mapping[str, int]]) -> Plan:
     return replace(plan, moves=tuple(map(sized, plan.moves)))
 
 
-def epochs_wanted(module: Any, plan: Plan, *, rows: int) -> dict[str, int]:
-    """Epochs that each step of a plan is given where there is time: of a body that knows nothing what it takes, else fewer the more rows there are."""
+def epochs_wanted(plan: Plan, *, rows: int) -> dict[str, int]:
+    """Epochs that each step of a plan, and of the plans that it takes, is given where there is time: of a body that knows nothing what it takes, else fewer the more rows
+    there are. Of steps that several bodies take, and that want other numbers, none is said."""
+    of_members: dict[str, set[int]] = {}
+    for member in (member for move in plan.moves for member in _taken(move)):
+        for step, epochs in epochs_wanted(member, rows=rows).items():
+            of_members.setdefault(step, set()).add(epochs)
+    found = {step: each.pop() for step, each in of_members.items() if len(each) == 1}
+    module, _ = _body(plan)
+    if module is None or module.TRAINS != "gradient":
+        return found
     most = int(module.TRAINING.get("epochs", 12))
     usual = most if not module.PRETRAINED else min(max(3, round(ROWS_EPOCHS / max(1, rows))), most)
 
@@ -265,7 +274,7 @@ def epochs_wanted(module: Any, plan: Plan, *, rows: int) -> dict[str, int]:
             return 1.0
         return PIECED_TIMES if move.arguments.get("pieces") else TAUGHT_TIMES
 
-    return {move.step: round(times(move) * usual) for move in plan.moves if move.step in EPOCH}
+    return found | {move.step: round(times(move) * usual) for move in plan.moves if move.step in EPOCH}
 
 
 def _whole(plan: Plan, free: Mapping[str, int]) -> list[dict[str, dict[str, int]]]:
@@ -289,9 +298,19 @@ def _body(plan: Plan) -> tuple[Any, str]:
     return leaves.load("backbone", str(start.arguments.get("leaf", "hub"))), str(start.arguments.get("backbone", ""))
 
 
+def _taken(move: Move) -> list[Plan]:
+    """The plans that a step takes."""
+    return [Plan.from_dict(one["plan"]) for one in move.arguments.get("members", ())]
+
+
 def _members(move: Move) -> list[Plan]:
-    """The plans that a step takes; those of a fusion are forecast with it."""
-    return [Plan.from_dict(one["plan"]) for one in move.arguments["members"]] if move.step in TEACHES else []
+    """The same but for those of a fusion, which are forecast with it."""
+    return _taken(move) if move.step in TEACHES else []
+
+
+def _steps(plan: Plan) -> set[str]:
+    """Of a plan and of those that it takes."""
+    return {move.step for move in plan.moves}.union(*(_steps(one) for move in plan.moves for one in _taken(move)))
 
 
 def _share_left(plan: Plan) -> float:

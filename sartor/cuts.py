@@ -146,8 +146,8 @@ def of_convolutions(parent: Plan, inputs: Sequence[str]) -> Iterator[Cut]:
 
 
 def of_other(body: Body, begin: Move, parent: Plan, inputs: Sequence[str]) -> Cut:
-    """A body that fits itself, by the answers of a model that is tuned."""
-    why = f"{body.name} learns what the tuned model answers, on rows without a label and on copies with slips as well."
+    """A body that fits itself, by the answers of a model that is tuned: worth it where there are rows without a label, which it would not see otherwise."""
+    why = f"{body.name} learns what the tuned model answers, on rows without a label as well."
     return Cut("taught", "taught", (begin, Move("distil", taught_by(parent, inputs))), why, Left(taught=True))
 
 

@@ -18,15 +18,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
-import numpy as np
+from scipy import special
 
-from sartor import bounds, cuts, leaves
+from sartor import bounds, cuts, gain, leaves
 from sartor.cost import Cost, with_sizes
 from sartor.cuts import Anatomy, Cut, Left
 from sartor.data.schema import speaks_for_itself
-from sartor.errors import InputError, near
+from sartor.errors import InputError
 from sartor.hardware import cores
-from sartor.needs import SYSTEM, Need, Needs, leading, preferred
+from sartor.needs import Need, Needs, leading, preference
 from sartor.plan import Move, Plan, learns_several
 from sartor.prospect import Outlook, Prospects, Sizes
 from sartor.report import Key, Report, Value
@@ -39,6 +39,7 @@ UNLIKELY, EARLY_SHARE = 0.06, 0.6  # what has less chance is not begun where it 
 SCOUT_SHARE = 0.2  # of what a dear candidate takes, for which its body is looked at as it is before
 PRECISIONS = {"float32": "Float weights, with fused operators.", "int8": "Eight-bit weights."}
 WORTH_A_LOOK = 0.1  # chance to be better by what is preferred; and on the map, logarithm of what a need's gap is expected to shrink by
+PACKING = ("export", "quantise")  # steps that change no weights
 FEW_ROWS = 24  # of a class, up to which embeddings are contrasted
 FAST, SIZE = Key("latency_p95", setting=(("concurrency", 1.0),)), Key("size")  # measured of every candidate
 
@@ -60,6 +61,7 @@ class Candidate:
     status: str = "waiting"  # waiting, measured, failed, skipped
     why: str = ""
     cause: str = ""  # why it was skipped, in a word: met, time, hopeless, parent
+    failed_at: str = ""  # the step in which it failed; "measure" where it could not be served
     chosen_for: str = ""  # why it was tried when it was
     outlook: Mapping[str, Any] = field(default_factory=dict)  # what was expected of it, as of `Outlook.as_dict`
     sizes: Sizes = field(default_factory=dict)  # of its steps, that the budget decided
@@ -139,7 +141,7 @@ class Profile:
     classes: int
     characters: float  # median of one input
     languages: Mapping[str, float]
-    gflops: float  # speed at which an encoder's products run on this machine, from a measurement
+    gflops: float  # speed at which an encoder's products run where it is trained, from a measurement
     convolution: float = (
         3.0  # operations of an encoder's products that take as long as one of a convolution here, from a measurement
     )
@@ -148,6 +150,7 @@ class Profile:
     kinds: frozenset[str] = frozenset({"text"})  # modalities of the inputs
     inputs: tuple[tuple[str, str], ...] = ()  # (column, modality)
     unlabelled: int = 0  # rows without a target
+    serving_gflops: float = 0.0  # as `gflops`, where it is served, if that is elsewhere or on fewer cores
 
     def of(self, columns: Sequence[str]) -> Profile:
         """The same rows with these inputs alone."""
@@ -211,8 +214,9 @@ class Front:
         self.needs, self.profile, self.task, self.test_rows = needs, profile, task, test_rows
         self.level = bounds.level_of_look(needs.confidence, look)  # of the bounds of quality
         self.found: list[Candidate] = []
+        self.beside_s = 0.0  # that the build spent beside what its candidates took
         self.primary = Key(leaves.load("task", task).PRIMARY, leads)
-        self.prefer, self.prefers_low = self._preference()
+        self.prefer, self.prefers_low = preference(needs, task, self.targets)
         # What cannot be measured on this machine is unproven whatever is built, so nothing is chosen by it.
         self.asked = [need for need in needs.needs if _measurable(need, needs)]
         # Here, so that a backbone that is not there is said before any compute.
@@ -224,6 +228,7 @@ class Front:
         self.prospects = Prospects(
             profile,
             self.bodies,
+            dict(self.fusions),
             self.asked,
             keys,
             task=task,
@@ -330,11 +335,12 @@ class Front:
             return
         weights = f"{way} {body.name}"
         for other in (one for one in self.bodies if not one.trains):
-            cut = cuts.of_other(other, _start(other.name, other.leaf), parent, inputs)
-            name = f"{other.name} taught by {_short(body)}"
-            plan = Plan(name, (*cut.moves, Move("export", {})), cut.reason)
-            made = name.replace(" ", "-")
-            yield Candidate(made, plan, cut.kind, made, other.name, parent=weights, way=way, left=cut.left)
+            if self.profile.unlabelled:
+                cut = cuts.of_other(other, _start(other.name, other.leaf), parent, inputs)
+                name = f"{other.name} taught by {_short(body)}"
+                plan = Plan(name, (*cut.moves, Move("export", {})), cut.reason)
+                made = name.replace(" ", "-")
+                yield Candidate(made, plan, cut.kind, made, other.name, parent=weights, way=way, left=cut.left)
             eight = Plan("larger", (*moves, *_packed("int8")))
             small = Plan("cheap", (_start(other.name, other.leaf), Move("fit", {}), Move("export", {})))
             cut = cuts.cascade(small, eight, inputs, body=other.name)
@@ -346,6 +352,11 @@ class Front:
         """Whether a model that fits itself can learn likeliest answers of a body, or answer before it."""
         likely = hasattr(leaves.load("task", self.task), "likeliest") and not self.targets
         return likely and bool(body.module.PRETRAINED) and _there("distil") and _there("cascade")
+
+    @property
+    def spent_s(self) -> float:
+        """Seconds of the build so far, which a need may limit."""
+        return self.beside_s + sum(one.seconds for one in self.found)
 
     def next(self, *, left_s: float) -> Decision:
         """What to try now. left_s: of the budget, less what judging the winner will take.
@@ -367,11 +378,11 @@ class Front:
         choose = partial(self._beyond, good) if good else self._towards
         pick = choose(able, seen, left_s) or choose(candidates, seen, left_s)
         if pick is not None:
-            return self._go(*self._parent_first(*pick, candidates, seen), seen)
+            return self._parent_first(*pick, candidates, seen, left_s)
         for one in candidates:
             shut[one.id] = self._why_enough(good, seen[one.id]) if good else self._why_hopeless(seen[one.id])
-        why = f"{good[0].plan.name} is likely to meet every need." if good else self._why_it_ends(shut)
         whole = {one.id: self.outlook(one, left_s=math.inf) for one in self.waiting}  # as if there were time
+        why = f"{good[0].plan.name} is likely to meet every need." if good else self._why_it_ends(shut, whole)
         return Decision(None, why, waiting=self._told(whole), passed={name: asdict(shut[name]) for name in shut})
 
     @property
@@ -415,27 +426,45 @@ class Front:
         while (decision := imagined.next(left_s=left_s)).candidate is not None:
             candidate = imagined.take(decision)
             imagined.prospects.cost.imagine(candidate.plan)
-            imagined.found.append(replace(candidate, status="imagined"))
+            imagined.found.append(replace(candidate, status="imagined", seconds=candidate.forecast_s))
             left_s -= candidate.forecast_s
             yield candidate
         yield from imagined.pass_over(decision)
 
     def outlook(self, candidate: Candidate, *, left_s: float, cost: Cost | None = None) -> Outlook:
         """What is believed of a candidate now. left_s: what its training may take up. cost: where other things than now are made."""
-        spent = sum(one.seconds for one in self.found)
         made, parent = self._sibling(candidate), self._parent(candidate)
-        return self.prospects.outlook(candidate, made=made, parent=parent, left_s=left_s, spent_s=spent, cost=cost)
+        return self.prospects.outlook(
+            candidate, made=made, parent=parent, left_s=left_s, spent_s=self.spent_s, cost=cost
+        )
 
     def add(self, candidate: Candidate) -> None:
         """A candidate that was tried or passed over; its chances come from what validation measured, and the others' from it as well."""
         if candidate.status == "measured":
-            for need in self.asked:
-                value = candidate.report.value(need.key)
-                level = self.level if need.kind == "quality" else self.needs.confidence
-                candidate.chances[need.text] = chance(need, value, test_rows=self.test_rows, level=level)
+            candidate.chances = self.chances(candidate.report)
             if candidate.kind != "given":  # nothing is left to decide
                 self.prospects.learn(candidate)
         self.found.append(candidate)
+
+    def chances(self, report: Report) -> dict[str, float]:
+        """{need: the chance that it will be met on the test rows}, from what validation measured."""
+        return {
+            need.text: chance(
+                need,
+                report.value(need.key),
+                test_rows=self.test_rows,
+                level=self.level if need.kind == "quality" else self.needs.confidence,
+            )
+            for need in self.asked
+        }
+
+    def hangs_on_speed(self, report: Report) -> bool:
+        """Whether all that is in doubt of a candidate is how fast it is served: to measure that for longer takes less than to make another."""
+        chances = self.chances(report)
+        speed = {need.text for need in self.asked if need.kind == "system" and need.key.setting}
+        doubted = [chances[name] for name in speed if chances[name] < GOOD_ENOUGH]
+        surely = all(one >= GOOD_ENOUGH for name, one in chances.items() if name not in speed)
+        return surely and bool(doubted) and min(doubted) >= HOPELESS
 
     def best(self) -> Candidate | None:
         """The candidate to package: among those good enough the preferred one, else the one whose needs are likeliest met.
@@ -468,7 +497,8 @@ class Front:
         if chosen in good:
             said = [f"On the validation rows, {len(good)} of {len(measured)} candidates were likely to meet every need"]
             if len(good) > 1:
-                wanted = self.prefer or "speed, among those whose quality is within one standard error of the best"
+                alike = "speed, among those whose quality is within one standard error of the best"
+                wanted = self.prefer if self.needs.prefer is not None else alike
                 said[0] += f"; this one is preferred for {wanted}"
             said[0] += "."
         else:
@@ -523,22 +553,40 @@ class Front:
         ]
 
     def _parent_first(
-        self, pick: Candidate, why: str, candidates: Sequence[Candidate], seen: Mapping[str, Outlook]
-    ) -> tuple[Candidate, str]:
-        """What a cut is made from, where that was not measured yet: it says how far the cut may come, for little time beside."""
-        if not pick.parent or self._parent(pick) is not None:
-            return pick, why
+        self,
+        pick: Candidate,
+        why: str,
+        candidates: Sequence[Candidate],
+        seen: Mapping[str, Outlook],
+        left_s: float,
+    ) -> Decision:
+        """The decision to try a candidate; before a cut what it is made from, where that was not measured yet and the cut still fits afterwards: it says how far the cut
+        may come, for little time beside."""
         whole = [one for one in candidates if one.weights == pick.parent]
-        if not whole:
-            return pick, why
+        if not pick.parent or self._parent(pick) is not None or not whole:
+            return self._go(pick, why, seen)
         # The precision of the cut, where there is a choice: so that what the cut takes and saves is told apart from what fewer bits do.
         parent = max(whole, key=lambda one: (one.precision == pick.precision, seen[one.id].promise))
-        chance = f"{seen[parent.id].chance:.0%} likely to meet every need"
-        return parent, f"{chance}, and {pick.plan.name} is made from it: {why[0].lower()}{why[1:]}"
+        # Trained for as long as the cut has it, not for all that is left: else nothing would be left for the cut.
+        steps = {move.step for move in parent.plan.moves}
+        sized = replace(parent, sizes={step: size for step, size in seen[pick.id].sizes.items() if step in steps})
+        mine = self.prospects.outlook(parent, made=sized, left_s=left_s, spent_s=self.spent_s)
+        then = self.prospects.cost.copy()
+        then.imagine(with_sizes(parent.plan, mine.sizes))
+        if mine.seconds + then.seconds(with_sizes(pick.plan, seen[pick.id].sizes)) > left_s:
+            return self._go(pick, why, seen)
+        chance = f"{mine.chance:.0%} likely to meet every need"
+        why = f"{chance}, and {pick.plan.name} is made from it: {why[0].lower()}{why[1:]}"
+        return self._go(parent, why, {**seen, parent.id: mine})
 
     def _parent(self, candidate: Candidate) -> Candidate | None:
         """The one that a candidate is cut from, where it was tried."""
-        return next((one for one in self.found if candidate.parent and one.weights == candidate.parent), None)
+        return self._tried(candidate.parent)
+
+    def _tried(self, weights: str) -> Candidate | None:
+        """The one of these weights that was tried; rather one that was measured."""
+        mine = [one for one in self.found if weights and one.weights == weights]
+        return next((one for one in mine if one.status == "measured"), mine[0] if mine else None)
 
     def _good(self) -> list[Candidate]:
         """Those that are good enough, the first of them first."""
@@ -550,9 +598,10 @@ class Front:
 
     def _shut(self, candidate: Candidate, seen: Outlook, left_s: float) -> Passed | None:
         """Why a candidate cannot be made now; nothing where it can."""
-        for parent in (self._sibling(candidate), self._parent(candidate)):
-            if parent is not None and parent.status == "failed":
-                return Passed("parent", f"{parent.plan.name}, which it is made from, failed.")
+        # What failed in being packed otherwise, or in being served, says nothing of what this one shares with it.
+        for other, own in ((self._sibling(candidate), ("quantise",)), (self._parent(candidate), PACKING)):
+            if other is not None and other.status == "failed" and other.failed_at not in (*own, "measure"):
+                return Passed("parent", f"{other.plan.name}, which it shares weights with, failed.")
         if seen.seconds > left_s:
             left = max(0.0, left_s)
             return Passed("time", f"It would take about {seen.seconds:.0f} s, and {left:.0f} s of the budget are left.")
@@ -712,18 +761,19 @@ class Front:
             said += f"; too little for the {seen.seconds:.0f} s that it would take so late in the budget"
         return Passed("hopeless", f"{said}.")
 
-    def _why_it_ends(self, shut: Mapping[str, Passed]) -> str:
-        """Why nothing more is tried though nothing is good enough."""
+    def _why_it_ends(self, shut: Mapping[str, Passed], whole: Mapping[str, Outlook]) -> str:
+        """Why nothing more is tried though nothing is good enough. whole: what there would be to hope for with time."""
         causes = [one.cause for one in shut.values()]
         if not causes:
             return "Everything was tried."
-        if "hopeless" in causes:
-            return "Nothing that is left is likely to meet every need."
-        return "The budget holds nothing more." if "time" in causes else "What is left cannot be made."
+        if any(one.cause == "time" and whole[name].chance >= LEAST_CHANCE for name, one in shut.items()):
+            return "The budget has no time left for what may meet every need."
+        made = {"hopeless", "time"} & set(causes)
+        return "Nothing that is left is likely to meet every need." if made else "What is left cannot be made."
 
     def _sibling(self, candidate: Candidate) -> Candidate | None:
         """The one of the same weights that was tried."""
-        return next((one for one in self.found if one.weights and one.weights == candidate.weights), None)
+        return self._tried(candidate.weights)
 
     def _is_pretrained(self, name: str) -> bool:
         return any(body.name == name and body.trains and body.module.PRETRAINED for body in self.bodies)
@@ -736,22 +786,6 @@ class Front:
             if math.isnan(value) or not need.holds(value):
                 gaps.append(1.0 if math.isnan(value) else abs(value - need.limit) / max(abs(need.limit), 1e-9))
         return sum(gaps)
-
-    def _preference(self) -> tuple[Key | None, bool]:
-        metrics = leaves.load("task", self.task).METRICS
-        name = self.needs.prefer
-        if name is not None and self.targets:
-            return preferred(name, self.targets)
-        if name is None:
-            asked = any(need.kind == "quality" for need in self.needs.needs)
-            return (None if asked else self.primary), metrics[self.primary.measure].better == "lower"
-        known = [*(m for m in metrics if not metrics[m].per_class), *(m for m in SYSTEM if m != "training_time")]
-        if name not in known:
-            raise InputError("need.prefer", name=name, near=near(name, known), known=", ".join(known))
-        if name in metrics:
-            return Key(name), metrics[name].better == "lower"
-        _, better, concurrent = SYSTEM[name]
-        return Key(name, setting=(("concurrency", 1.0),) if concurrent else ()), better == "lower"
 
     def _goodness(self, candidate: Candidate, key: Key, *, low: bool = False) -> float:
         value = candidate.measured(key)
@@ -782,9 +816,7 @@ def _standard_error(value: Value | None) -> float:
         return math.sqrt(max(0.0, value.measured * (1 - value.measured)) / max(1, value.n))
     if value.low is None or value.high is None:
         return 0.0
-    from scipy.stats import norm
-
-    return float((value.high - value.low) / (2 * norm.ppf(value.confidence)))
+    return _error(value.high - value.low, value.confidence)
 
 
 def chance(need: Need, value: Value | None, *, test_rows: int, level: float) -> float:
@@ -793,32 +825,66 @@ def chance(need: Need, value: Value | None, *, test_rows: int, level: float) -> 
         return 0.0
     if value.low == value.high == value.measured:
         return float(need.holds(value.measured))
-    trials = value.details.get("trials")
-    covered = value.details.get("coverage")
+    if need.kind == "system":
+        return _chance_of_system(need, value, level)
+    among = max(1, value.details.get("of", value.n))  # a slice has the same share of the test rows as of these
+    covered, trials = value.details.get("coverage"), value.details.get("trials")
+    enough = 1.0 if covered is None else _chance_of_coverage(covered, among, value, test_rows=test_rows, level=level)
     if trials and need.op == ">=":
-        enough = 1.0
-        if covered is not None:
-            enough = bounds.chance_met(
-                covered["answered"], covered["of"], test_trials=test_rows, limit=covered["asked"], level=level
-            )
         return enough * bounds.chance_met(
             value.details["successes"],
             trials,
-            test_trials=max(1, round(test_rows * trials / max(1, value.details.get("of", trials)))),
+            test_trials=max(1, round(test_rows * trials / among)),
             limit=need.limit,
             level=level,
         )
     if value.low is None or value.high is None:
         return 0.0
-    # Normal approximation: the bound on the test rows is about as far from the estimate as here, scaled by the rows.
-    from scipy.stats import norm
-
-    reach = float(norm.ppf(level))
-    error = max((value.high - value.low) / (2 * float(norm.ppf(value.confidence))), 1e-12)
-    among = value.details.get("of", value.n)  # a slice has the same share of the test rows as of these
-    scale = float(np.sqrt(among / max(1, test_rows))) if need.kind == "quality" else 1.0
     margin = (value.measured - need.limit) * (1 if need.op[0] == ">" else -1)
-    return float(norm.cdf((margin - reach * error * scale) / (error * np.sqrt(1 + scale**2))))
+    error = _error(value.high - value.low, value.confidence)
+    return enough * _chance_of_margin(margin, error, level=level, scale=math.sqrt(among / max(1, test_rows)))
+
+
+def _chance_of_system(need: Need, value: Value, level: float) -> float:
+    """Of a latency, a size, …: the bound of the verdict holds for one more server, which lies further off than two of them show."""
+    assert value.measured is not None
+    if value.low is None or value.high is None:
+        return 0.0
+    higher = need.op[0] == ">"
+    scale = gain.Scale(higher=higher)
+    better, worse = sorted((scale.of(value.low), scale.of(value.high)))
+    error = _error(worse - better, value.confidence)
+    if value.details.get("one_more"):
+        return gain.Guess(worse, gain.AGAIN * error).below(scale.of(need.limit))
+    margin = (value.measured - need.limit) * (1 if higher else -1)
+    by_these = _chance_of_margin(margin, _error(value.high - value.low, value.confidence), level=level, scale=1.0)
+    return min(by_these, gain.chance_of_system(need, gain.Guess(scale.of(value.measured), error)))
+
+
+def _chance_of_coverage(covered: Mapping[str, Any], among: int, value: Value, *, test_rows: int, level: float) -> float:
+    """The chance that so many of the test rows will be answered as is asked. among: rows here, of which the slice is some."""
+    if covered["independent"]:
+        rows = max(1, round(test_rows * covered["of"] / among))
+        return bounds.chance_met(
+            covered["answered"], covered["of"], test_trials=rows, limit=covered["asked"], level=level
+        )
+    error = _error(covered["high"] - covered["low"], value.confidence)
+    scale = math.sqrt(among / max(1, test_rows))
+    return _chance_of_margin(covered["measured"] - covered["asked"], error, level=level, scale=scale)
+
+
+def _error(width: float, confidence: float) -> float:
+    """The standard error that bounds of this width speak of."""
+    return max(width / (2 * float(special.ndtri(confidence))), 1e-12)
+
+
+def _chance_of_margin(margin: float, error: float, *, level: float, scale: float) -> float:
+    """The chance that a bound of this level will lie beyond a limit that is exceeded by so much here; by the normal approximation.
+
+    scale: of the error on the rows that judge, over that here.
+    """
+    reach = float(special.ndtri(level))
+    return float(special.ndtr((margin - reach * error * scale) / (error * math.sqrt(1 + scale**2))))
 
 
 def _start(name: str, leaf: str) -> Move:

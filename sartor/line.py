@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -30,16 +31,19 @@ from sartor.data.target import examples as examples_of
 from sartor.errors import MESSAGES, InputError, SartorError, near
 from sartor.events import Events, event, silent
 from sartor.follow import follow, versions
-from sartor.front import Candidate, Decision, Front, Profile
+from sartor.front import PACKING, Candidate, Decision, Front, Profile
 from sartor.ledger import Look
-from sartor.needs import Needs, verdicts
+from sartor.needs import SYSTEM, Needs, verdicts
 from sartor.plan import Plan, keys, source_digest
 from sartor.predict import Predictor, of_target
-from sartor.report import Key, Report, Verdict
+from sartor.report import Key, Report, Value, Verdict
 from sartor.run import Run
 
-PACKING = ("export", "quantise")  # steps that change no weights worth a learning curve
 CONVOLVING = 0.62  # of the time of convolutions alone, at 40 % of the matrix speed, what a net of them takes with all around them (docs/log.md, 2026-11-26)
+SHARE_FOR_SPEED = (
+    0.2  # of the time that is left, that measuring for longer may take where only the speed of a candidate is in doubt
+)
+SERVER_S = 2.5  # of starting one and warming it up
 BF16_GAIN = 2.4  # of an encoder in bfloat16 over float32, where the processor has it (docs/log.md, 2026-11-25)
 
 
@@ -57,7 +61,7 @@ def build(
         front = look_ahead(ground, needs, run, only=plan)
         for candidate in plans(front, run, only=plan):
             if candidate.status == "waiting":
-                try_out(candidate, ground, needs, run, reserve_s=front.judging_s(), level=front.level)
+                try_out(candidate, front, ground, needs, run)
             front.add(candidate)
             run.events(event("candidate", **_told(candidate)))
         best = front.best()
@@ -213,8 +217,8 @@ def _with_fewer(ground: Ground, count: int, target: str, needs: Needs) -> Ground
     return replace(ground, splits=splits, folder=folder)
 
 
-def profile(ground: Ground, run: Run) -> Profile:
-    """What the planner goes by: rows, classes, lengths, languages, and the speed of this machine."""
+def profile(ground: Ground, run: Run, *, threads: int) -> Profile:
+    """What the planner goes by: rows, classes, lengths, languages, and the speed of this machine. threads: that serve."""
     train = ground.examples("train")
     seen: dict[str, float] = {}
     sizes: dict[str, float] = {}
@@ -226,10 +230,12 @@ def profile(ground: Ground, run: Run) -> Profile:
                 sizes[name] = sizes.get(name, 0.0) + float(value)
         for language, share in told.get("languages", {}).items():
             seen[language] = seen.get(language, 0.0) + float(share) / max(1, sum(c.kind == column.kind for c in inputs))
+    more: dict[str, float] = {}
     specs = [leaves.load("task", task).learn(train.targets[target]) for target, task in ground.targets.items()]
     kinds = frozenset(column.kind for column in inputs)
     gflops = float(run.once("gflops", hardware.matrix_gflops)) * (BF16_GAIN if hardware.has_bf16() else 1.0)
-    more = {}
+    if hardware.accelerator() or threads < hardware.cores():
+        more["serving_gflops"] = float(run.once("serving gflops", partial(_serving_gflops, threads)))
     bodies = (leaves.load("backbone", name) for name in leaves.names("backbone"))
     if any(getattr(body, "CONVOLUTIONAL", False) and kinds & set(body.TAKES) for body in bodies):
         more["convolution"] = CONVOLVING * gflops / float(run.once("convolution gflops", hardware.convolution_gflops))
@@ -248,6 +254,21 @@ def profile(ground: Ground, run: Run) -> Profile:
     )
 
 
+def _serving_gflops(threads: int) -> float:
+    """The speed of an encoder's products where it is served: on the processor, with so many threads, whatever trains."""
+    from threadpoolctl import threadpool_limits
+
+    before = os.environ.get("SARTOR_DEVICE")
+    os.environ["SARTOR_DEVICE"] = "cpu"
+    try:
+        with threadpool_limits(threads, user_api="blas"):
+            return hardware.matrix_gflops() * (BF16_GAIN if hardware.has_bf16() else 1.0)
+    finally:
+        os.environ.pop("SARTOR_DEVICE")
+        if before is not None:
+            os.environ["SARTOR_DEVICE"] = before
+
+
 def look_ahead(ground: Ground, needs: Needs, run: Run, *, only: Plan | None = None) -> Front:
     """The empty front of a search, which knows how strictly its winner will be judged: how often these test rows were looked at.
 
@@ -256,7 +277,7 @@ def look_ahead(ground: Ground, needs: Needs, run: Run, *, only: Plan | None = No
     before = run.once("looks before", lambda: ledger.looks(ledger.fingerprint(ground.judging())))
     front = Front(
         needs,
-        profile(ground, run),
+        profile(ground, run, threads=needs.threads),
         task=ground.task,
         test_rows=ground.clean_test_rows,
         look=int(before) + 1,
@@ -296,6 +317,7 @@ def plans(front: Front, run: Run, *, only: Plan | None = None) -> Iterator[Candi
         front.waiting = [Candidate("given", only, "given")]
 
     def decide() -> dict[str, Any]:
+        front.beside_s = run.journal.spent_s - sum(one.seconds for one in front.found)
         return front.next(left_s=run.left_s - front.judging_s()).as_dict()
 
     for number in itertools.count(1):
@@ -330,30 +352,22 @@ def plans(front: Front, run: Run, *, only: Plan | None = None) -> Iterator[Candi
         yield candidate
 
 
-def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, reserve_s: float, level: float) -> None:
-    """Follows a candidate's plan and measures it on the validation rows, through the predictor and server that would serve it.
-
-    reserve_s: seconds of the budget that are kept for judging the winner. level: of the bounds that it will be judged by.
-    """
+def try_out(candidate: Candidate, front: Front, ground: Ground, needs: Needs, run: Run) -> None:
+    """Follows a candidate's plan and measures it on the validation rows, through the predictor and server that would serve it."""
 
     candidate.targets = tuple(ground.targets) if ground.several else ()
 
     def work() -> dict[str, Any]:
         began = run.journal.spent_s
         steps: dict[str, float] = {}
-
-        def listen(item: dict[str, Any]) -> None:
-            if item.get("event") == "step" and item.get("status") == "done":
-                steps[item["step"]] = item["seconds"]
-            run.events(item)
-
-        left = run.left_s - reserve_s
+        left = run.left_s - front.judging_s()
         try:
             timeout_s = None if np.isinf(left) else max(10.0, left)
-            bundle = _follow(candidate.plan, ground, needs, run, events=listen, timeout_s=timeout_s)
+            listening = _timing(steps, run.events)
+            bundle = _follow(candidate.plan, ground, needs, run, events=listening, timeout_s=timeout_s)
             before = run.journal.spent_s
             valid = ground.examples("valid")
-            settled = _settle(bundle, ground, needs, level)
+            settled = _settle(bundle, ground, needs, front.level)
             candidate.calibrated = ground.by_target({target: found for target, (found, _) in settled.items()})
             candidate.abstains = ground.by_target({target: found for target, (_, found) in settled.items()})
             report, answers = measuring.measure(
@@ -363,15 +377,19 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
                 effort=measuring.QUICK,
                 heads=candidate.settled,
                 slices=texts_of(ground.dataset, valid.rows, needs.sliced_by),
-                training_s=before,  # until here, as for the winner: what one waits for is the whole build
                 events=run.events,
             )
         except InputError:
             raise
         except SartorError as error:
             run.events(event("log", level="error", code=error.code, message=str(error)))
-            return {"status": "failed", "why": str(error), "seconds": run.journal.spent_s - began}
+            at = error.fields["step"] if error.code == "plan.step-failed" else "measure"
+            return {"status": "failed", "why": str(error), "at": at, "seconds": run.journal.spent_s - began}
         steps["measure"] = run.journal.spent_s - before
+        if front.hangs_on_speed(report):
+            report.add(_for_longer(bundle, valid, answers, report, needs, run, left_s=run.left_s - front.judging_s()))
+        # Until here, as for the winner: what one waits for is the whole build.
+        report.add([measuring.training_time(run.journal.spent_s)])
         prefixes = [run.cache / name for name in keys(candidate.plan, made_of=_made_of(ground, needs))]
         notes = _notes(prefixes)
         return {
@@ -390,11 +408,27 @@ def try_out(candidate: Candidate, ground: Ground, needs: Needs, run: Run, *, res
     with run.stage(candidate.plan.name, candidate=candidate.id):
         found = run.once(f"measured {candidate.id}", work)
     candidate.status, candidate.why, candidate.seconds = found["status"], found.get("why", ""), found["seconds"]
+    candidate.failed_at = found.get("at", "")
     if candidate.status == "measured":
         candidate.steps, candidate.bundle = found["steps"], str(run.cache / found["bundle"])
         candidate.report = Report.from_dict(found["report"])
         candidate.curve, candidate.notes, candidate.flips = found["curve"], found["notes"], found["flips"]
         candidate.calibrated, candidate.abstains = found["calibrated"], found["abstains"]
+
+
+def _timing(steps: dict[str, float], events: Events) -> Events:
+    """Passes events on and keeps the seconds of each step that ran as a whole: what was resumed tells those of its rest alone."""
+    resumed = False
+
+    def listen(item: dict[str, Any]) -> None:
+        nonlocal resumed
+        if item.get("event") == "step":
+            resumed = item["status"] == "resumed" or (resumed and item["status"] != "start")
+            if item["status"] == "done" and not resumed:
+                steps[item["step"]] = item["seconds"]
+        events(item)
+
+    return listen
 
 
 Settled = tuple[dict[str, Any] | None, dict[str, Any] | None]  # as `Candidate` keeps it: (calibrated, abstains)
@@ -491,7 +525,7 @@ def judge(staged: Bundle, chosen: Candidate, ground: Ground, needs: Needs, run: 
             staged,
             test,
             needs,
-            effort=_effort(chosen, needs, run.left_s),
+            effort=_effort(chosen.report, needs, run.left_s),
             leaked=leaked,
             doubted=np.isin(test.rows, audits.doubted(ground.findings)),
             slices=texts_of(ground.dataset, test.rows, needs.sliced_by),
@@ -544,7 +578,7 @@ def grow(
     if not limits or sizes[0] < curve.LEAST_ROWS or chosen.trivial:
         return None
     plan = chosen.plan.without(PACKING)
-    forecast_s = sum(curve.SHARES) * _took(plan, front, ground, needs, run) + len(sizes) * curve.OVERHEAD_S
+    forecast_s = sum(curve.SHARES) * _took(plan, _made_of(ground, needs), run.cache) + len(sizes) * curve.OVERHEAD_S
     if not run.once("grow", lambda: forecast_s <= run.left_s):
         said = f"The learning curve would take about {forecast_s:.0f} s, more than is left of the budget."
         run.events(event("log", level="info", code="", message=said))
@@ -598,14 +632,21 @@ def _is_primary_share(key: Key, ground: Ground) -> bool:
     return key == Key(task.PRIMARY, key.target) and bool(task.METRICS[task.PRIMARY].proportion)
 
 
-def _took(plan: Plan, front: Front, ground: Ground, needs: Needs, run: Run) -> float:
-    """Seconds that the steps of a plan took when they ran, in this build or, for what the cache held, in another."""
-    told = [max(one.steps.get(move.step, 0.0) for one in front.found) for move in plan.moves]
-    for place, key in enumerate(keys(plan, made_of=_made_of(ground, needs))):
-        note = run.cache / key / "step.json"
-        if not told[place] and note.is_file():
-            told[place] = float(json.loads(note.read_text(encoding="utf-8")).get("seconds", 0.0))
-    return sum(told)
+def _took(plan: Plan, made_of: dict[str, Any], cache: Path) -> float:
+    """Seconds that the steps of a plan, and of the plans that these take, took when they ran, in this build or, for what the cache held, in another."""
+    return sum(_steps_took(plan, made_of, cache).values())
+
+
+def _steps_took(plan: Plan, made_of: dict[str, Any], cache: Path) -> dict[str, float]:
+    """{key: seconds}; what two plans share is there once."""
+    told: dict[str, float] = {}
+    for move, key in zip(plan.moves, keys(plan, made_of=made_of), strict=True):
+        for member in move.arguments.get("members", ()):
+            inputs = [column for column in made_of["inputs"] if column["name"] in member["inputs"]]
+            told |= _steps_took(Plan.from_dict(member["plan"]), made_of | {"inputs": inputs}, cache)
+        note = cache / key / "step.json"
+        told[key] = float(json.loads(note.read_text(encoding="utf-8"))["seconds"]) if note.is_file() else 0.0
+    return told
 
 
 def score_with(
@@ -765,14 +806,44 @@ def _baseline(front: Front, ground: Ground, needs: Needs, run: Run) -> dict[str,
     return {"name": trivial.plan.name} | ({"targets": each} if ground.several else each[ground.target])
 
 
-def _effort(chosen: Candidate, needs: Needs, left_s: float) -> measuring.Effort:
-    """The full effort, with fewer requests to a window where the budget would not hold it; windows and processes stay."""
-    full = measuring.FULL
-    fast = next((v for v in chosen.report.values if v.key.measure == "latency_p95"), None)
-    if np.isinf(left_s) or fast is None or not fast.measured:
+def _for_longer(
+    bundle: Bundle,
+    valid: Examples,
+    answers: Sequence[dict[str, Any]],
+    report: Report,
+    needs: Needs,
+    run: Run,
+    *,
+    left_s: float,
+) -> list[Value]:
+    """Latencies with the effort of a verdict, where a small share of the time that is left holds it; none where it does not. report: what was measured in short."""
+    effort = _effort(report, needs, SHARE_FOR_SPEED * left_s)
+    requests = effort.windows * effort.requests * _loads(needs)
+    expected_s = effort.servers * SERVER_S * _loads(needs) + requests * (_p95_ms(report) or 0.0) / 1e3
+    if expected_s > SHARE_FOR_SPEED * left_s:
+        return []
+    said = f"Only its speed is in doubt: it is measured with {effort.servers} servers, about {expected_s:.0f} s."
+    run.events(event("log", level="info", code="", message=said))
+    return measuring.loads(bundle, valid, answers, needs, effort=effort, events=run.events)
+
+
+def _p95_ms(report: Report) -> float | None:
+    """Of the first setting that it was measured at."""
+    return next((value.measured for value in report.values if value.key.measure == "latency_p95"), None)
+
+
+def _loads(needs: Needs) -> int:
+    """How many settings a server is measured at."""
+    asked = {need.key.setting for need in needs.needs if need.key.measure in SYSTEM and need.key.setting}
+    return len(asked | {(("concurrency", 1.0),)})
+
+
+def _effort(report: Report, needs: Needs, left_s: float) -> measuring.Effort:
+    """The full effort, with fewer requests to a window where the time that is left would not hold it; windows and processes stay. report: of the validation rows."""
+    full, fast = measuring.FULL, _p95_ms(report)
+    if np.isinf(left_s) or not fast:
         return full
-    settings = len({need.key.setting for need in needs.needs if need.kind == "system" and need.key.setting} | {()})
-    affordable = 0.5 * max(0.0, left_s) * 1e3 / (fast.measured * full.windows * settings)
+    affordable = 0.5 * max(0.0, left_s) * 1e3 / (fast * full.windows * _loads(needs))
     return measuring.Effort(full.servers, full.windows, int(np.clip(affordable, 40, full.requests)), full.processes)
 
 

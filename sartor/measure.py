@@ -30,7 +30,7 @@ from sartor.bundle import Bundle
 from sartor.data.dataset import Examples
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
-from sartor.needs import Needs
+from sartor.needs import SYSTEM, Needs, leading, preference
 from sartor.predict import MOST_HELD_BYTES, Predictor, of_target, portable
 from sartor.report import Key, Report, Value
 
@@ -73,7 +73,7 @@ def measure(
     claimed: Mapping[Key, float] = MappingProxyType({}),
     events: Events = silent,
 ) -> tuple[Report, list[dict[str, Any]]]:
-    """Everything that the needs ask of a bundle, and accuracy's like, p95 and size in any case; with the answers.
+    """Everything that the needs ask of a bundle, what they prefer, and accuracy's like, p95 and size in any case; with the answers.
 
     leaked: [n] bool, examples whose inputs were seen in training: they prove nothing, so quality is judged without them, and told
     with them beside it. doubted: [n] bool, examples whose label the audit doubts; quality is also told without them, and not judged by it. slices: the values, per example, of the columns that needs speak of (`where …`). confidence: of the bounds of quality, where these rows were looked at before; as of the needs when left out.
@@ -87,38 +87,61 @@ def measure(
     )
     report.add([*told, size(bundle)])
     if training_s is not None:
-        report.add([Value(Key("training_time"), training_s, training_s, training_s, 1, "s", method="wall-clock")])
+        report.add([training_time(training_s)])
     if needs.threads > hardware.cores():
         return report, answers
-    # A row that is refused is a wrong answer above; how fast it is refused is no latency.
+    report.add(loads(bundle, examples, answers, needs, effort=effort, claimed=claimed, events=events))
+    bodies = _requests(examples, answers)
+    if bodies and any(key.measure in ("memory", "cold_start") for key in _of_server(bundle, needs)):
+        report.add(process_values(bundle.path, bodies, needs=needs, effort=effort, events=events))
+    return report, answers
+
+
+def loads(
+    bundle: Bundle,
+    examples: Examples,
+    answers: Sequence[dict[str, Any]],
+    needs: Needs,
+    *,
+    effort: Effort,
+    claimed: Mapping[Key, float] = MappingProxyType({}),
+    events: Events = silent,
+) -> list[Value]:
+    """Latencies and throughput that the needs ask, at every concurrency that they name, of requests with these examples. answers: to these; claimed: as of `measure`."""
+    bodies, values = _requests(examples, answers), []
+    asked = [key for key in _of_server(bundle, needs) if key.setting]
+    for setting in sorted({key.setting for key in asked}) if bodies else ():
+        values += load_values(
+            bundle.path,
+            bodies,
+            [key for key in asked if key.setting == setting],
+            clients=int(dict(setting)["concurrency"]),
+            needs=needs,
+            effort=effort,
+            claimed=claimed,
+            events=events,
+        )
+    return values
+
+
+def _requests(examples: Examples, answers: Sequence[dict[str, Any]]) -> list[bytes]:
+    """Bodies of requests. A row that is refused is a wrong answer elsewhere; how fast it is refused is no latency."""
     bodies: list[bytes] = []
     held = 0
     for row, answered in zip(examples.inputs[:2000], answers, strict=False):
         if "error" not in answered and held < MOST_HELD_BYTES:
             bodies.append(json.dumps(portable(row), ensure_ascii=False).encode())
             held += len(bodies[-1])
-    if not bodies:
-        return report, answers
-    asked = {need.key for need in needs.needs if need.kind == "system"} | {
-        Key("latency_p95", setting=(("concurrency", 1.0),))
-    }
-    for clients in sorted({int(dict(key.setting)["concurrency"]) for key in asked if key.setting}):
-        keys = [key for key in asked if key.setting == (("concurrency", float(clients)),)]
-        report.add(
-            load_values(
-                bundle.path,
-                bodies,
-                keys,
-                clients=clients,
-                needs=needs,
-                effort=effort,
-                claimed=claimed,
-                events=events,
-            )
-        )
-    if any(key.measure in ("memory", "cold_start") for key in asked):
-        report.add(process_values(bundle.path, bodies, needs=needs, effort=effort, events=events))
-    return report, answers
+    return bodies
+
+
+def _of_server(bundle: Bundle, needs: Needs) -> list[Key]:
+    """What is measured of a running server."""
+    keys = [need.key for need in needs.needs if need.kind == "system"]
+    preferred = _preferred(bundle.meta["heads"], needs)
+    if preferred is not None and preferred.measure in SYSTEM:
+        keys.append(preferred)
+    return list(dict.fromkeys([*keys, Key("latency_p95", setting=(("concurrency", 1.0),))]))
 
 
 def answer(predictor: Predictor, examples: Examples, *, events: Events = silent) -> list[dict[str, Any]]:
@@ -206,7 +229,8 @@ def load_values(
             method, n = "t over servers" if few else "one more server", len(means)
         else:
             continue
-        values.append(_with_rungs(key, measured, rungs, n=n, unit=unit, method=method))
+        details = {"one_more": len(servers) >= MIN_SERVERS}  # whether the bounds hold for one more server
+        values.append(_with_rungs(key, measured, rungs, n=n, unit=unit, method=method, details=details))
     return values
 
 
@@ -371,7 +395,7 @@ def quality(
     slices: Slices = MappingProxyType({}),
     confidence: float | None = None,
 ) -> list[Value]:
-    """The values of every quality need and of the primary metric of each target's task.
+    """The values of every quality need, of what is preferred, and of the primary metric of each target's task.
 
     An example that cannot be answered counts as a wrong answer, never as none. The baseline's answers follow from the spec alone.
     """
@@ -388,8 +412,17 @@ def quality(
             doubted=doubted,
             slices=slices,
             confidence=confidence,
+            preferred=_preferred(predictor.heads, needs),
         )
     return told
+
+
+def _preferred(heads: Sequence[Mapping[str, Any]], needs: Needs) -> Key | None:
+    """The measure that the winner is chosen by among those that meet every need, where one is."""
+    tasks = {head["target"]: head["task"] for head in heads}
+    several = tasks if len(tasks) > 1 else {}
+    task = several[leading(needs, several)] if several else next(iter(tasks.values()))
+    return preference(needs, task, several)[0]
 
 
 def _of_head(
@@ -403,13 +436,17 @@ def _of_head(
     doubted: np.ndarray | None,
     slices: Slices,
     confidence: float | None,
+    preferred: Key | None,
 ) -> list[Value]:
-    """`quality` of one head. target: its name in the keys, where there are several. answers: to this target."""
+    """`quality` of one head. target: its name in the keys, where there are several. answers: to this target. preferred: see `needs.preference`."""
     task = leaves.load("task", head["task"])
     keys = [need.key for need in needs.needs if need.kind == "quality" and need.key.target == target]
     primary = Key(task.PRIMARY, target)
-    if primary not in keys:
-        keys.append(primary)
+    # Beside what is over a baseline the plain measure: it says how much there is to gain.
+    keys += [replace(key, against=None) for key in keys if key.against]
+    if preferred is not None and preferred.target == target and preferred.measure in task.METRICS:
+        keys.append(preferred)
+    keys = list(dict.fromkeys([*keys, primary]))
     levels = _levels(needs, confidence)
 
     constant = task.decode(np.asarray(task.trivial(head["spec"]))[None], head["spec"])[0]
@@ -545,6 +582,7 @@ def _coverage(
         "measured": float(answered.mean()) if len(answered) else 0.0,
         "answered": int(answered.sum()),
         "of": len(answered),
+        "independent": groups is None,
         "low": ladder[0][1],
         "high": ladder[0][2],
         "ladder": ladder,
@@ -619,6 +657,11 @@ def _difference(
         details={"of": among or len(ours)},
         few="independent examples",
     )
+
+
+def training_time(seconds: float) -> Value:
+    """What one waited for a model, a fact."""
+    return Value(Key("training_time"), seconds, seconds, seconds, 1, "s", method="wall-clock")
 
 
 def size(bundle: Bundle) -> Value:

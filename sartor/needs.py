@@ -396,7 +396,30 @@ def leading(needs: Needs, targets: Mapping[str, str]) -> str:
     return next((need.key.target for need in needs.needs if need.key.target is not None), next(iter(targets)))
 
 
-def preferred(text: str, targets: Mapping[str, str]) -> tuple[Key, bool]:
+def preference(needs: Needs, task: str, targets: Mapping[str, str]) -> tuple[Key | None, bool]:
+    """(what is preferred among models that meet every need, whether lower is better); None where nothing is named and needs on quality say what is enough.
+
+    task: of the target that leads. targets: the task of each, where there are several.
+    Raises: InputError `need.prefer`.
+    """
+    if needs.prefer is not None and targets:
+        return _preferred(needs.prefer, targets)
+    metrics = leaves.load("task", task).METRICS
+    if needs.prefer is None:
+        primary = Key(leaves.load("task", task).PRIMARY, leading(needs, targets) if targets else None)
+        asked = any(need.kind == "quality" for need in needs.needs)
+        return (None if asked else primary), metrics[primary.measure].better == "lower"
+    name = needs.prefer
+    known = [*(m for m in metrics if not metrics[m].per_class), *(m for m in SYSTEM if m != "training_time")]
+    if name not in known:
+        raise InputError("need.prefer", name=name, near=near(name, known), known=", ".join(known))
+    if name in metrics:
+        return Key(name), metrics[name].better == "lower"
+    _, better, concurrent = SYSTEM[name]
+    return Key(name, setting=(("concurrency", 1.0),) if concurrent else ()), better == "lower"
+
+
+def _preferred(text: str, targets: Mapping[str, str]) -> tuple[Key, bool]:
     """The measure that is to be preferred where there are several targets, of one of them or of the whole model, and whether lower is better.
 
     Raises: InputError `need.prefer`.

@@ -15,7 +15,7 @@ from sartor import cuts, gain, leaves
 from sartor.cost import Cost, epochs_wanted, with_sizes
 from sartor.gain import Belief, Guess, Nature, Scale
 from sartor.needs import SYSTEM, Need
-from sartor.report import Key
+from sartor.report import Key, Value
 
 if TYPE_CHECKING:
     from sartor.front import Body, Candidate, Profile
@@ -69,10 +69,10 @@ class Outlook:
         return self.chance * self.guesses[key].below(best)
 
     def as_dict(self) -> dict[str, Any]:
-        """{chance, values: {measure: {low, mid, high}}} to four digits: more would be a claim."""
+        """{chance, values: {measure: {low, mid, high}}} to four digits: more would be a claim. No chance where nothing is believed, as of a plan that was given."""
         ends = {str(key): self.scales[key].interval(guess) for key, guess in self.guesses.items()}
         values = {name: {end: float(f"{one:.4g}") for end, one in each.items()} for name, each in ends.items()}
-        return {"chance": round(self.chance, 4), "values": values}
+        return {"chance": round(self.chance, 4) if self.guesses else None, "values": values}
 
 
 class Prospects:
@@ -82,6 +82,7 @@ class Prospects:
         self,
         profile: Profile,
         bodies: Sequence[Body],
+        fusions: Mapping[str, Sequence[tuple[Sequence[str], Body]]],
         needs: Sequence[Need],
         keys: Iterable[Key],
         *,
@@ -91,9 +92,10 @@ class Prospects:
         sure: float,
         targets: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """keys: measures to believe something about, beside those of the needs. level: of the bounds of quality. sure: the chance of *met* at which the
+        """fusions: by name the body for each kind of input. keys: measures to believe something about, beside those of the needs. level: of the bounds of quality. sure: the chance of *met* at which the
         search ends. targets: the task of each, where there are several."""
         self.profile, self.bodies, self.needs, self.task = profile, list(bodies), list(needs), task
+        self.fusions = fusions
         self.targets = targets
         self.test_rows, self.level, self.sure = test_rows, level, sure
         self.cost = Cost(profile)
@@ -148,8 +150,8 @@ class Prospects:
             traits, noise = dict(self._traits(nature, key)), gain.noise_of(value, scale)
             if key.measure not in SYSTEM:
                 among = max(1, value.details.get("of", value.n))
-                if value.details.get("trials"):
-                    self._per_row[key] = value.details["trials"] / among
+                if (count := _count(value, scale, noise)) is not None:
+                    self._per_row[key] = count / among
                 self._judged_by[key] = among * self._per_row.get(key, 1.0)
                 self._noise_of_row[key] = noise * math.sqrt(among)
                 shared, noise = gain.rows_trait(noise)
@@ -214,9 +216,8 @@ class Prospects:
         return min(given.values(), default=1.0), taught
 
     def _wanted(self, candidate: Candidate) -> dict[str, int]:
-        """Epochs that each step takes where there is time; none of a body that fits itself."""
-        body = self._trained(candidate.body)
-        return {} if body is None else epochs_wanted(body.module, candidate.plan, rows=self.profile.rows)
+        """Epochs that each step takes where there is time, those of the plans that it takes as well; none of a body that fits itself."""
+        return epochs_wanted(candidate.plan, rows=self.profile.rows)
 
     def _trained(self, name: str) -> Body | None:
         """The body of this name, where it is one that is trained by gradients."""
@@ -240,6 +241,8 @@ class Prospects:
         )
         if candidate.trivial:
             return replace(plain, latency_ms=gain.SERVER_MS, megabytes=TRIVIAL_MB)
+        if candidate.kind == "fused":
+            return self._fused(plain, self.fusions[candidate.body])
         body = self._trained(candidate.body)
         if body is None:
             return plain
@@ -261,9 +264,33 @@ class Prospects:
             doublings=math.log2(flops[body.name] / smallest),
             effort=effort,
             megabytes=megabytes,
-            latency_ms=gain.SERVER_MS + left.share * flops[body.name] / (profile.gflops * 1e6 * NETWORK_SHARE),
+            latency_ms=gain.SERVER_MS + left.share * self._served_ms(flops[body.name]),
             halvings=-math.log2(left.share),
             trimmed=of_table if left.trimmed else 0.0,
             coded=bool(left.codes),
             before=bool(left.put_before),
         )
+
+    def _fused(self, plain: Nature, members: Sequence[tuple[Sequence[str], Body]]) -> Nature:
+        """Of models whose answers are weighed: each is kept, and each is asked."""
+        networks = [(body, self.profile.of(columns)) for columns, body in members if body.trains]
+        if not networks:
+            return plain
+        asked = sum(self._served_ms(self.cost.flops(body.module, body.name, own)) for body, own in networks)
+        others = FITTED_MS * (len(members) - len(networks))
+        megabytes = sum(body.megabytes for body, _ in networks)
+        return replace(plain, network=True, megabytes=megabytes, latency_ms=gain.SERVER_MS + others + asked)
+
+    def _served_ms(self, flops: float) -> float:
+        """Of one input to a network, where it is served."""
+        return flops / ((self.profile.serving_gflops or self.profile.gflops) * 1e6 * NETWORK_SHARE)
+
+
+def _count(value: Value, scale: Scale, noise: float) -> float | None:
+    """What the examples of a share count for: their number where they are independent, else that of as many independent ones as would have this noise, at most all."""
+    if value.details.get("trials"):
+        return float(value.details["trials"])
+    share = value.measured
+    if share is None or not scale.odds or scale.over or noise <= 0 or not 0 < share < 1:
+        return None
+    return min(float(value.n), 1 / (noise**2 * share * (1 - share)))

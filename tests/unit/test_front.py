@@ -346,7 +346,7 @@ def test_when_one_need_is_out_of_reach_the_others_still_count():
 
 def test_a_chance_of_everything_beats_the_certainty_of_half():
     front = front_of("accuracy >= 0.9", "latency_p95 <= 10 ms")
-    maybe = measured(front, "maybe", 915, 9.9)
+    maybe = measured(front, "maybe", 915, 9.4)
     measured(front, "half", 700, 1.0)
     assert front.best() is maybe
 
@@ -428,3 +428,137 @@ def test_a_backbone_that_takes_none_of_the_inputs_is_refused():
     with pytest.raises(InputError, match="takes none of these inputs") as caught:
         front_of("accuracy >= 0.9", profile=cells, backbone="convnet")
     assert caught.value.code == "backbone.inputs"
+
+
+def test_what_failed_in_being_packed_shuts_neither_its_float_sibling_nor_its_cuts():
+    front = front_of("accuracy >= 0.95", budget="2h")
+    failed = waiting(front, "minilm-tuned-int8")
+    front.waiting.remove(failed)
+    failed.status = "failed"
+    front.add(failed)
+    others = [waiting(front, f"minilm-tuned-{name}") for name in ("float32", "trimmed-float32", "trimmed-int8")]
+
+    def shut(at):
+        failed.failed_at = at
+        return [front._shut(one, front.outlook(one, left_s=math.inf), math.inf) is not None for one in others]
+
+    assert shut("train") == [True, True, True]
+    assert shut("export") == [True, False, False]
+    assert shut("quantise") == [False, False, False]
+    assert shut("measure") == [False, False, False]
+    failed.failed_at = "train"
+    tried(front, "minilm-tuned-float32", 900)  # in spite of it, then
+    assert not any(front._shut(one, front.outlook(one, left_s=math.inf), math.inf) for one in others[1:])
+
+
+def test_what_time_shuts_is_told_apart_from_what_nothing_speaks_for():
+    front = front_of("accuracy >= 0.9", budget="20m")
+    tried(front, "majority", 250, 0.6)
+    tried(front, "ngram", 700, 0.8)
+    tried(front, "minilm-frozen-float32", 850)
+    end = front.next(left_s=5.0)
+    assert end.candidate is None
+    assert "no time left for what may meet every need" in end.why
+    hopeless = front_of("accuracy >= 0.999", budget="20m")
+    tried(hopeless, "majority", 250, 0.6)
+    tried(hopeless, "ngram", 500, 0.8)
+    tried(hopeless, "minilm-frozen-float32", 520)
+    assert "Nothing that is left is likely" in hopeless.next(left_s=5.0).why
+
+
+def test_the_reason_says_speed_where_speed_decided():
+    front = front_of("size <= 40 MB")
+    measured(front, "exact", 920, 8.0)
+    fast = measured(front, "quick", 915, 3.0)
+    for one in front.found:
+        one.chances = {"size <= 40 MB": 1.0}
+    assert front.best() is fast
+    assert "preferred for speed" in front.reason(fast)
+
+
+def test_a_latency_counts_by_the_bound_that_the_verdict_will_have():
+    need = needs.parse("latency_p95 <= 10 ms")
+
+    def likely(ms, **details):
+        return chance(
+            need, Value(FAST, ms, ms * 0.97, ms * 1.04, 2000, "ms", details=details), test_rows=100, level=0.95
+        )
+
+    # Two servers lie closer together than what one more may show (docs/log.md, 2026-11-26).
+    assert likely(9.2) < 0.3
+    assert 0.3 < likely(8.6) < 0.7
+    assert likely(7.5) > 0.9
+    # Of a dozen the bounds hold for one more.
+    assert likely(9.2, one_more=True) > 0.9
+    assert likely(9.7, one_more=True) < 0.3
+
+
+def test_only_where_all_else_is_sure_a_speed_in_doubt_is_measured_for_longer():
+    front = front_of("accuracy >= 0.85", "latency_p95 <= 10 ms")
+
+    def report(successes, ms):
+        return Report([share(successes, 1000), Value(FAST, ms, ms * 0.97, ms * 1.04, 2000, "ms")])
+
+    assert front.hangs_on_speed(report(900, 8.8))
+    assert not front.hangs_on_speed(report(900, 5.0))  # sure
+    assert not front.hangs_on_speed(report(900, 30.0))  # sure not to be met
+    assert not front.hangs_on_speed(report(855, 8.8))  # the accuracy is in doubt as well
+
+
+def test_rows_that_are_left_out_count_where_they_hang_together_and_on_slices():
+    need = needs.parse("accuracy at coverage >= 0.8 >= 0.9")
+    key = need.key
+
+    def value(answered, of, low, high, among, **details):
+        covered = {"asked": 0.8, "measured": answered / of, "answered": answered, "of": of, "low": low, "high": high}
+        return Value(
+            key,
+            0.97,
+            0.95,
+            0.99,
+            answered,
+            details={"of": among, "coverage": covered | details.pop("covered"), **details},
+        )
+
+    together = value(700, 1000, 0.66, 0.74, 1000, covered={"independent": False})
+    assert chance(need, together, test_rows=1000, level=0.95) < 0.001
+    plenty = value(900, 1000, 0.87, 0.93, 1000, covered={"independent": False})
+    assert chance(need, plenty, test_rows=1000, level=0.95) > 0.95
+    trials = {"successes": 83, "trials": 84}
+    slice_of_tenth = value(84, 100, 0.77, 0.9, 1000, covered={"independent": True}, **trials)
+    whole = value(84, 100, 0.77, 0.9, 100, covered={"independent": True}, **trials)
+    assert chance(need, slice_of_tenth, test_rows=1000, level=0.95) < chance(need, whole, test_rows=1000, level=0.95)
+
+
+def test_the_time_of_a_build_is_all_that_was_spent():
+    front = front_of("training_time <= 60 s", "accuracy >= 0.9")
+    tried(front, "majority", 250, 0.6, seconds=5.0)
+    one = waiting(front, "ngram")
+    before = front.outlook(one, left_s=math.inf).in_time
+    front.beside_s = 50.0  # reading, auditing, splitting
+    assert front.outlook(one, left_s=math.inf).in_time < before
+    imagined = [candidate for candidate in front.foresee(left_s=math.inf) if candidate.status != "skipped"]
+    assert sum(candidate.forecast_s for candidate in imagined) < 60
+
+
+def test_latencies_are_believed_by_the_machine_that_serves():
+    trained_on_a_card = replace(ENGLISH, gflops=96_000.0, serving_gflops=150.0)
+    fronts = [front_of("accuracy >= 0.9", profile=one) for one in (ENGLISH, trained_on_a_card)]
+    expected = [front.outlook(waiting(front, "minilm-tuned-float32"), left_s=math.inf) for front in fronts]
+    assert expected[0].guesses[FAST] == expected[1].guesses[FAST]
+    assert expected[1].seconds < 0.5 * expected[0].seconds
+
+
+def test_a_fusion_is_as_large_and_as_slow_as_what_it_holds():
+    profile = replace(
+        ENGLISH, kinds=frozenset({"text", "number"}), inputs=(("title", "text"), ("price", "number")), columns=2
+    )
+    front = front_of("size <= 20 MB", "latency_p95 <= 4 ms", profile=profile, backbone="minilm", budget="20m")
+    fused = [one for one in front.waiting if one.kind == "fused"]
+    held = next(one for one in fused if "minilm" in one.plan.reason)
+    outlook = front.outlook(held, left_s=math.inf)
+    assert outlook.scales[SIZE].back(outlook.guesses[SIZE].mean) == pytest.approx(91, rel=0.1)
+    assert outlook.chances[SIZE] < 0.01
+    short = front.outlook(held, left_s=0.5 * outlook.seconds)
+    assert short.seconds < outlook.seconds
+    assert 0 < short.sizes["train"]["epochs"] < outlook.sizes["train"]["epochs"]

@@ -84,11 +84,11 @@ def test_every_metric_of_the_task_is_finite(drawn):
         assert value.low <= value.measured <= value.high or name == "calibration_error"
 
 
-def quality_of(answers, targets, texts, **given):
+def quality_of(answers, targets, texts, prefer=None, **given):
     """`measure.quality` without a bundle: its predictor only tells the head."""
     places = np.arange(len(targets))
     rows = Examples([{"text": "x"}] * len(targets), {"label": targets}, places, places)
-    asked = needs.make(data="x.csv", needs=texts)
+    asked = needs.make(data="x.csv", needs=texts, prefer=prefer)
     values = measure.quality(SimpleNamespace(heads=[HEAD]), rows, answers, asked, **given)
     return {str(value.key): value for value in values}
 
@@ -130,6 +130,21 @@ def test_a_difference_to_the_baseline_is_that_of_the_same_rows(drawn):
     ]
     assert loss.measured == pytest.approx(alone[0] - alone[1])
     assert loss.low < loss.measured < loss.high
+
+
+def test_what_a_difference_is_over_is_measured_as_well(drawn):
+    found = quality_of(*drawn, ["macro_f1 >= baseline + 2 points"])
+    # So that the planner knows how much the baseline has of it, and the reader how good it is.
+    assert set(found) == {"macro_f1 over baseline", "macro_f1", "accuracy"}
+    assert found["macro_f1"].measured == measure.value_of(Key("macro_f1"), *drawn, HEAD, levels=[0.95]).measured
+
+
+@pytest.mark.parametrize("prefer", ["macro_f1", "accuracy", "latency_p99", "memory"])
+def test_what_is_preferred_is_measured_though_no_need_names_it(drawn, prefer):
+    asked = needs.make(data="x.csv", needs=["calibration_error <= 0.5"], prefer=prefer)
+    found = {value.key for value in quality_of(*drawn, ["calibration_error <= 0.5"], prefer=prefer).values()}
+    found |= set(measure._of_server(SimpleNamespace(meta={"heads": [HEAD]}), asked))
+    assert needs.preference(asked, "classify", {})[0] in found
 
 
 def test_a_later_look_widens_the_bounds_of_quality_and_keeps_holms_rungs(drawn):

@@ -268,15 +268,20 @@ def test_targets_that_cannot_be_meant_are_refused(given, code):
 
 def test_a_measure_of_a_target_is_preferred_by_its_name():
     targets = {"team": "classify", "price": "regress"}
-    assert needs.preferred("price.mae", targets) == (Key("mae", "price"), True)
-    assert needs.preferred("latency_p95", targets) == (Key("latency_p95", setting=(("concurrency", 1.0),)), True)
+
+    def preference(text):
+        return needs.preference(needs.make(data="a.csv", prefer=text), "classify", targets)
+
+    assert preference("price.mae") == (Key("mae", "price"), True)
+    assert preference("latency_p95") == (Key("latency_p95", setting=(("concurrency", 1.0),)), True)
+    assert preference(None) == (Key("accuracy", "team"), False)
     for text, said in (
         ("mae", "Did you mean 'price.mae'?"),
         ("team.recall", "team.accuracy"),
         ("price.accuracy", "price.mae"),
     ):
         with pytest.raises(InputError, match=said) as caught:
-            needs.preferred(text, targets)
+            preference(text)
         assert caught.value.code == "need.prefer"
 
 

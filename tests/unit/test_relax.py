@@ -84,7 +84,7 @@ def test_needs_that_only_exclude_each_other_are_told_apart_with_the_price_of_eit
     assert proven["relax"][0]["offer"] == pytest.approx(bounds.proportion(850, 1000).low, abs=1e-3)
     told = next(one for one in likely if one["candidate"] == slow.id)
     assert [one["need"] for one in told["relax"]] == ["latency_p95 <= 10 ms"]
-    assert 13.5 <= told["relax"][0]["offer"] <= 15.5
+    assert 15.5 <= told["relax"][0]["offer"] <= 18  # a bound lies some 15 % beyond what is measured
     assert told["values"]["accuracy"] == 0.94
     (accuracy, speed) = relax.advised(judged(front, fast), found)
     assert (
