@@ -141,7 +141,7 @@ MESSAGES: dict[str, str] = {
     "export.nothing": "Say what to export: --to RUNTIME ({known}), or --deploy.",
     "export.exists": "{path} exists already. Choose another folder, so that nothing is lost.",
     "export.folder": "Nothing can be written to {path}: {why}. Choose another folder.",
-    "export.no-weights": "{path} holds no weights to export from; it is what was deployed.",
+    "export.no-weights": "{path} holds no weights of its own to export from: it is what was deployed, or a cascade. Give the bundle that a build made, of one model.",
     # rows given to a model
     "row.not-object": "A row must be an object of columns, such as {example}; this one is {found}.",
     "row.nothing": "This row has nothing that the model can go by. Give at least {known}.",
