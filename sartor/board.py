@@ -14,9 +14,9 @@ from typing import Any
 from rich.cells import cell_len, set_cell_size
 
 from sartor.errors import printable
+from sartor.needs import SYSTEM
 
 LETTERS, OTHER = string.ascii_uppercase + string.digits, "·"
-UNITS = {"latency": "ms", "size": "MB", "memory": "MB", "cold": "s", "training": "s", "throughput": "rows/s"}
 MOST_NAME = 48  # cells of a name, whose last words say how it was cut and packed
 WIDTH, HEIGHT = 56, 9  # of the plot inside its axes
 NEAR = 3  # of the plot: how many times the distance from the best to the limit, or to the middle one, is shown
@@ -92,8 +92,8 @@ def plot(rows: Sequence[Row], shown: Sequence[str], limits: Mapping[str, Mapping
     sides = [_number(high), *([""] * (HEIGHT - 2)), _number(low)]
     wide = max(map(len, sides))
     drawn = [f"{side:>{wide}} ┤{''.join(each).rstrip()}" for side, each in zip(sides, grid, strict=True)]
-    foot = f"{_number(math.exp(left))} {_unit(speed)}"
-    end = f"{_number(math.exp(right))} {_unit(speed)}"
+    foot = f"{_number(math.exp(left))} {unit_of(speed)}"
+    end = f"{_number(math.exp(right))} {unit_of(speed)}"
     title = f"{_short(quality)} ↑  {_short(speed)} →"
     between = max(1, WIDTH - len(foot) - len(end) - len(title)) / 2
     drawn.append(f"{'':>{wide}} └{'─' * WIDTH}")
@@ -131,7 +131,7 @@ def _place(row: Row, key: str) -> float | None:
 
 def _value(row: Row, key: str, *, interval: bool) -> str:
     """What was expected and what was measured."""
-    expected, measured, unit = row.expected.get(key, {}), row.measured.get(key), _unit(key)
+    expected, measured, unit = row.expected.get(key, {}), row.measured.get(key), unit_of(key)
     told = f" {unit}" if unit else ""
     if measured is not None:
         before = f"{_number(expected['mid'])} → " if expected else ""
@@ -147,8 +147,9 @@ def _short(key: str) -> str:
     return key.removesuffix(" at concurrency 1").replace("latency_", "")
 
 
-def _unit(key: str) -> str:
-    return UNITS.get(key.split("_")[0].split()[0], "")
+def unit_of(key: str) -> str:
+    """Of a measure of the whole model, by its name in a report; none of a measure of the answers."""
+    return SYSTEM.get(key.partition(" ")[0], ("",))[0]
 
 
 def _number(value: float) -> str:

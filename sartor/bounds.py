@@ -43,13 +43,14 @@ def grouped_proportion(
 
     The design effect is at least what it would be with one group more, in which all fail (for the lower bound) or succeed: where few groups are
     bad, those that were drawn are often all alike, and look like many independent trials. successes, trials, groups: [n] per example.
-    None with fewer than 20 groups.
+    None with fewer than 20 groups that have a trial.
     """
     _, group = np.unique(groups, return_inverse=True)
     number = int(group.max()) + 1 if len(group) else 0
     right = np.bincount(group, weights=successes, minlength=number)
     of = np.bincount(group, weights=trials, minlength=number)
-    if number < MIN_GROUPS or of.sum() <= 0:
+    right, of = right[of > 0], of[of > 0]  # a group without a trial, such as none of the class, tells nothing
+    if len(of) < MIN_GROUPS:
         return None
     usual = float(of.mean())
     found = [

@@ -187,7 +187,8 @@ def audit(
     dataset = read.read(needs.data, input=needs.input, target=needs.target, task=needs.task)
     found, _ = schema.infer(dataset.table, input=needs.input, target=needs.target, task=needs.task)
     with Display() as display:
-        findings = audits.audit(dataset, target=found.tasks, embed=embedder(dataset, events=display))
+        embed = embedder(dataset, events=display)
+        findings = audits.audit(dataset, target=found.tasks, seed=needs.seed, group=needs.group, embed=embed)
     if fix is not None:
         cleaned, touches = fixing.clean(dataset, findings)
         for file in fixing.write(cleaned, touches, fix):
@@ -279,7 +280,7 @@ def predict(
     answers = predictor.predict([_bytes_of(predictor, file) for file in files] if files else _rows(rows or []))
     for place, answer in enumerate(answers):
         named = f"\t{printable(files[place])}" if files else ""
-        if as_json or "label" not in answer:
+        if as_json or len(predictor.targets) > 1 or "label" not in answer:
             print(_json(answer | {"file": files[place]} if files else answer))
         else:
             print(f"{printable(str(answer['label']))}\t{answer['probability']:.4f}{named}")
@@ -326,7 +327,7 @@ def report(
     """Show the verdicts of BUNDLE and where its report stands."""
     from sartor import bundle as bundles
     from sartor import report as reports
-    from sartor.errors import InputError
+    from sartor.errors import InputError, printable
 
     if lang not in ("en", "zh"):
         raise InputError("needs.value", key="--lang", expected="en or zh", found=lang)
@@ -344,7 +345,7 @@ def report(
         print(_json(record))
         return
     _verdicts(record)
-    print(f"\n{record['reason']}\n\nreport  {html or bundle / 'report.html'}")
+    print(f"\n{printable(record['reason'])}\n\nreport  {html or bundle / 'report.html'}")
 
 
 @app.command()
@@ -379,7 +380,7 @@ def export(
     from sartor import export as exporting
     from sartor.errors import InputError
 
-    if to is None and deploy is None:
+    if to is None and (deploy is None or out is not None):
         raise InputError("export.nothing", known=", ".join(exporting.runtimes()))
     if deploy is not None:
         made = exporting.deploy(bundle, deploy)
@@ -468,7 +469,8 @@ def main() -> None:
             raise
         _end(SartorError("command.fault", what=f"{type(error).__name__}: {error}"))
     if code == 130:  # what typer makes of Ctrl-C
-        print("sartor: stopped; the same command goes on from here", file=sys.stderr)
+        goes_on = "; the same command goes on from here" if sys.argv[1:2] == ["build"] else ""
+        print(f"sartor: stopped{goes_on}", file=sys.stderr)
         raise SystemExit(130)
 
 
@@ -532,11 +534,13 @@ def _needs(
     from sartor import needs as need_files
     from sartor.errors import InputError
 
+    set_so: dict[str, Any] = {}  # the last of each key; an option of its own comes before
     for setting in settings or []:
         key, _, value = setting.partition("=")
         if not key or not value.strip():
             raise InputError("needs.value", key="--set", expected="KEY=VALUE", found=setting)
-        given.setdefault(key, need_files.read_yaml(value, told=f"--set {key}"))
+        set_so[key] = need_files.read_yaml(value, told=f"--set {key}")
+    given = set_so | given
     files = {part: file for part, file in parts.items() if file is not None}
     if source is not None and source.endswith((".yaml", ".yml")):
         if files:

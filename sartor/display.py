@@ -10,14 +10,18 @@ import time
 from collections.abc import Sequence
 from typing import Any, TextIO
 
+from rich.cells import cell_len
+
 from sartor import board
 from sartor.board import Row, clock
 from sartor.errors import printable
 from sartor.events import Event
+from sartor.report import brief
 
 MARKS = {"met": "✓", "missed": "✗", "unproven": "?"}
 COLOURS = {"met": "green", "missed": "red", "unproven": "yellow"}
 STYLES = {"running": "bold cyan", "measured": "", "waiting": "dim"}
+LEAST_BAR = 4  # cells of the bar of progress
 WORD_EVERY_S = 10.0  # a sign of life in plain lines
 
 
@@ -112,22 +116,25 @@ class Display:
 
     def _on_progress(self, item: Event) -> None:
         done, total = float(item["done"]), max(1.0, float(item["total"]))
-        text = f"{item['stage']}: {item['done']:,} of {item['total']:,} {item['unit']}"
-        if item.get("rate"):
-            text += f", {item['rate']:.0f} {item['unit']}/s"
-        if item.get("left_s") is not None:
-            text += f", {clock(item['left_s'])} left"
+        begin = f"{item['stage']}: {item['done']:,} of {item['total']:,} {item['unit']}"
+        rate = f", {item['rate']:.0f} {item['unit']}/s" if item.get("rate") else ""
+        left = f", {clock(item['left_s'])} left" if item.get("left_s") is not None else ""
+        text = begin + rate + left
         if self.live is not None:
             from rich.text import Text
 
-            width = 24
+            # The words first, without the speed where the line is short; what is left of it is the bar's.
+            budget = f"  (budget {clock(self.budget_s)})" if self.budget_s else ""
+            room = self.console.width - 11 - LEAST_BAR
+            whole = ((text, budget), (begin + left, budget), (begin + left, ""))
+            text, budget = next((pair for pair in whole if cell_len("".join(pair)) <= room), whole[-1])
+            width = max(LEAST_BAR, min(24, LEAST_BAR + room - cell_len(text + budget)))
             full = int(width * min(1.0, done / total))
             line = Text(f"{clock(time.monotonic() - self.began):>6}  ", style="dim")
             line.append("━" * full, style="cyan")
             line.append("━" * (width - full), style="bright_black")
             line.append(f"  {text}")
-            if self.budget_s:
-                line.append(f"  (budget {clock(self.budget_s)})", style="dim")
+            line.append(budget, style="dim")
             self.progress = line
             self._redraw()
         elif time.monotonic() - self.last_word >= WORD_EVERY_S:
@@ -181,8 +188,8 @@ def values_line(values: dict[str, float | None]) -> str:
         if value is None or name == "training_time":
             continue
         short = name.removesuffix(" at concurrency 1").replace("latency_", "")
-        unit = {"p50": " ms", "p95": " ms", "p99": " ms", "size": " MB", "memory": " MB"}.get(short.split()[0], "")
-        told.append(f"{short} {value:.4g}{unit}")
+        unit = board.unit_of(name)
+        told.append(f"{printable(short)} {value:.4g}{f' {unit}' if unit else ''}")
     return " · ".join(told)
 
 
@@ -191,14 +198,16 @@ def verdict_lines(needs: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     lines = []
     for need in needs:
         verdict = need["verdict"]
-        text = f"{MARKS[verdict]} {verdict:<8}  {need['need']}"
+        text = f"{MARKS[verdict]} {verdict:<8}  {printable(need['need'])}"
+        limit = need.get("limit")
         if need["measured"] is not None:
-            text += f"   measured {need['measured']:.4g}{_unit(need)}"
+            text += f"   measured {brief(need['measured'], against=limit)}{_unit(need)}"
             if need["low"] is not None and not need["low"] == need["high"] == need["measured"]:
-                text += f" ({need['low']:.4g} – {need['high']:.4g}, n = {need['n']:,})"
+                ends = " – ".join(brief(need[end], against=limit) for end in ("low", "high"))
+                text += f" ({ends}, n = {need['n']:,})"
         lines.append((text, COLOURS[verdict]))
         if need["advice"]:
-            lines.append((f"            {need['advice']}", "dim"))
+            lines.append((f"            {printable(need['advice'])}", "dim"))
     return lines
 
 
@@ -208,7 +217,7 @@ def instead_lines(found: dict[str, Any] | None) -> list[str]:
     for point in (found or {}).get("points", []):
         if len(point["relax"]) > 1 and not point["proven"]:
             limits = [f"{one['measure']} {one['op']} {one['offer']:g}{_unit(one)}" for one in point["relax"]]
-            lines.append(f"  {' and '.join(limits)}: {point['name']}")
+            lines.append(printable(f"  {' and '.join(limits)}: {point['name']}"))
     return ["Would likely be met instead:", *lines] if lines else []
 
 

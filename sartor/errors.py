@@ -122,6 +122,8 @@ MESSAGES: dict[str, str] = {
     "build.folder": "Nothing can be written to {out}: {why}. Choose another --out.",
     "build.no-candidate": "No candidate could be built: {why}.",
     "build.not-empty": "{out} holds other files and is no build of Sartor's. Choose another --out, so that nothing is lost.",
+    "build.foreign": "{out} holds {names}, which no build put there and which the new bundle would replace. Move what you want to keep, or choose another --out.",
+    "build.cache-inside": "The cache {cache} lies in {out}, whose files a new bundle replaces. Give a folder elsewhere, or leave --cache out.",
     "build.inside": "{out} lies inside the bundle {bundle}, which would be changed by it. Choose another folder.",
     "report.missing": "{path} has no report: nothing was measured of it yet. Measure it with: sartor verify {path}",
     "report.broken": "The report of {path} cannot be read: {why}. Measure it again with: sartor verify {path}",
@@ -201,7 +203,7 @@ def printable(text: str) -> str:
 
 
 # Control characters, line and paragraph separators, directional marks, and surrogates, which no stream can write.
-_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class _Message(string.Formatter):

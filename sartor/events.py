@@ -1,8 +1,8 @@
 """What happens during a build, as JSON lines that the live display, `--json`, the report and any tracker read.
 
 An event is `{"t": unix seconds, "event": kind, …}`. Kinds: `stage` (name), `decision` (number, id or null at the end, why, and what is expected: chance,
-forecast_s, values {measure: {low, mid, high}}; the same of every candidate that is `waiting`), `plan` (id, name, reason, forecast_s),
-`step` (plan, step, status: start|done|cached|resumed|failed), `progress` (stage, done, total, unit, rate, left_s),
+forecast_s, values {measure: {low, mid, high}}; the same of every candidate that is `waiting`), `finding` (severity, code, message), `plan` (id, name, reason, forecast_s),
+`step` (plan, step, status: start|done|cached|resumed), `progress` (stage, done, total, unit, rate, left_s),
 `epoch` (plan, epoch, train_loss, valid, …), `candidate` (id, name, status, why, chance, values, seconds), `verdict` (needs), `log` (level, code, message),
 `done` (exit, seconds).
 """

@@ -9,7 +9,7 @@ import math
 from typing import Any
 
 from sartor import leaves
-from sartor.errors import InputError, near
+from sartor.errors import InputError, near, printable
 from sartor.predict import Predictor, of_target
 
 MOST_PARTS = 400
@@ -75,15 +75,15 @@ def as_text(found: dict[str, Any]) -> Any:
 
     parts = found["parts"]
     strongest = max((abs(part["weight"]) for part in parts), default=0.0) or 1.0
-    shown = Text(f"{_told(found['answer'])}\n\n", style="bold")
+    shown = Text(f"{printable(_told(found['answer']))}\n\n", style="bold")
     for part in parts:
         share = part["weight"] / strongest
         style = "" if abs(share) < 0.1 else ("green" if share > 0 else "red") + (" bold" if abs(share) > 0.5 else "")
-        shown.append(part["text"], style=style)
+        shown.append(printable(part["text"]), style=style)
         shown.append("" if _dense(part["text"]) else " ")
     shown.append("\n\n")
     for part in sorted(parts, key=lambda part: -abs(part["weight"]))[:10]:
-        shown.append(f"{part['weight']:+8.3f}  {part['text']}\n")
+        shown.append(f"{part['weight']:+8.3f}  {printable(part['text'])}\n")
     return shown
 
 

@@ -216,6 +216,7 @@ class Front:
         self.found: list[Candidate] = []
         self.beside_s = 0.0  # that the build spent beside what its candidates took
         self.primary = Key(leaves.load("task", task).PRIMARY, leads)
+        self.primary_low = leaves.load("task", task).METRICS[self.primary.measure].better == "lower"
         self.prefer, self.prefers_low = preference(needs, task, self.targets)
         # What cannot be measured on this machine is unproven whatever is built, so nothing is chosen by it.
         self.asked = [need for need in needs.needs if _measurable(need, needs)]
@@ -793,8 +794,7 @@ class Front:
 
     def _quality(self, candidate: Candidate) -> float:
         """By the task's primary metric; higher is better."""
-        low = leaves.load("task", self.task).METRICS[self.primary.measure].better == "lower"
-        return self._goodness(candidate, self.primary, low=low)
+        return self._goodness(candidate, self.primary, low=self.primary_low)
 
     def _preferred(self, good: list[Candidate]) -> Candidate:
         if self.prefer is not None and self.needs.prefer is not None:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from sartor import bounds
+from sartor.bundle import Bundle
 from sartor.data.dataset import Examples
 
 
@@ -56,16 +57,18 @@ def fingerprint(examples: Examples) -> str:
 
 def looks(rows: str) -> int:
     """How many different models have been judged on the test rows of this fingerprint. 0 where the ledger cannot be read."""
-    try:
-        return len(_models((folder() / f"{rows}.jsonl").read_bytes()))
-    except OSError:
-        return 0
+    return len(_readable(folder() / f"{rows}.jsonl"))
+
+
+def identity(bundle: Bundle) -> str:
+    """sha256 of what decides a bundle's answers: the deployed files, and the thresholds and scales of its heads, under whatever name it was built."""
+    return hashlib.sha256(json.dumps([bundle.model, bundle.meta["heads"]], sort_keys=True).encode()).hexdigest()
 
 
 def look(rows: str, model: str, **facts: str) -> Look:
     """Writes down, before it happens, that a model is judged on test rows; a model that was judged on them keeps its number.
 
-    rows: `fingerprint` of the test examples. model: `Bundle.model` of what is judged. facts: what a person may want to know of it later.
+    rows: `fingerprint` of the test examples. model: `identity` of what is judged. facts: what a person may want to know of it later.
     """
     path = folder() / f"{rows}.jsonl"
     try:
@@ -82,8 +85,18 @@ def look(rows: str, model: str, **facts: str) -> Look:
                 file.flush()
                 os.fsync(file.fileno())
     except OSError as error:
-        return Look(1, 1, f"{error.strerror or error}: {path.parent}")
+        # What can be read counts all the same: a full disk makes no look the first one.
+        known = _readable(path)
+        number = known.index(model) + 1 if model in known else len(known) + 1
+        return Look(number, max(number, len(known)), f"{error.strerror or error}: {path.parent}")
     return Look(known.index(model) + 1, len(known))
+
+
+def _readable(path: Path) -> list[str]:
+    try:
+        return _models(path.read_bytes())
+    except OSError:
+        return []
 
 
 def _models(held: bytes) -> list[str]:

@@ -97,6 +97,7 @@ def build(
                 time=run.once("time", lambda: _time(run, front)),
                 command=package.command_of(needs, out),
             )
+            run.set_foreign_aside()
             bundle = package.finish(staged, record, target=run.work / "finished", out=out)
         run.events(event("done", exit=record["exit"], seconds=round(run.journal.spent_s, 2)))
         return bundle
@@ -295,9 +296,10 @@ def look_at(staged: Bundle, ground: Ground, needs: Needs, run: Run) -> Look:
 
     def work() -> dict[str, Any]:
         facts = {"name": run.out.resolve().name, "data": ground.dataset.source, "when": package.now()}
-        return ledger.look(ledger.fingerprint(ground.judging()), staged.model, **facts).as_dict()
+        return ledger.look(ledger.fingerprint(ground.judging()), model, **facts).as_dict()
 
-    look = Look(**run.once(f"look {staged.model}", work))
+    model = ledger.identity(staged)
+    look = Look(**run.once(f"look {model}", work))
     if look.trouble:
         said = MESSAGES["ledger.unwritten"].format(why=look.trouble)
         run.events(event("log", level="warning", code="ledger.unwritten", message=said))
@@ -484,8 +486,9 @@ def _settle_head(
         level=level,
         test_rows=ground.clean_test_rows,
     )
-    # Rows of one group are not independent, and validation rows chose the model: nothing can be promised by counting either.
-    promised = chosen.controlled and not rows.grouped and part == "calib"
+    # Rows of one group are not independent, and validation rows chose the model: nothing can be promised by counting either. Nor of a slice by counting all rows.
+    sliced = any(need.key.where and "coverage" in dict(need.key.setting) for need in needs.needs)
+    promised = chosen.controlled and not rows.grouped and part == "calib" and not sliced
     return calibrated, replace(chosen, controlled=promised).as_dict()
 
 
@@ -690,6 +693,16 @@ def _identity(needs: Needs, plan: Plan | None) -> dict[str, Any]:
         "plan": plan.as_dict() if plan else None,
         "source": source_digest(),
         "versions": versions(),
+        **_machine(),  # on another one what was measured says nothing, and nothing of the cache is found again
+    }
+
+
+def _machine() -> dict[str, Any]:
+    """What of this machine decides what steps compute."""
+    return {
+        "threads": hardware.cores(),
+        "device": hardware.accelerator() or "cpu",
+        "isa": hardware.describe()["isa"],
     }
 
 
@@ -705,10 +718,8 @@ def _made_of(ground: Ground, needs: Needs) -> dict[str, Any]:
             *(leaves.third_party_digest("task", task) for task in ground.targets.values()),
             *(leaves.third_party_digest("modality", column.kind) for column in ground.dataset.schema.inputs),
         ],
-        "threads": hardware.cores(),
         "versions": versions(),
-        "device": hardware.accelerator() or "cpu",
-        "isa": hardware.describe()["isa"],
+        **_machine(),
     }
 
 

@@ -30,7 +30,7 @@ from sartor.bundle import Bundle
 from sartor.data.dataset import Examples
 from sartor.errors import SartorError
 from sartor.events import Events, event, silent
-from sartor.needs import SYSTEM, Needs, leading, preference
+from sartor.needs import SYSTEM, Needs, claims, leading, preference
 from sartor.predict import MOST_HELD_BYTES, Predictor, of_target, portable
 from sartor.report import Key, Report, Value
 
@@ -344,7 +344,7 @@ def served(path: Path, *, threads: int, keys: str = "") -> Iterator[Address]:
 def drive(
     address: Address, bodies: Sequence[bytes], *, clients: int, requests: int, offset: int
 ) -> tuple[np.ndarray, float]:
-    """A closed loop of clients: latencies in ms [requests], in the order they ended, and the seconds of the window.
+    """A closed loop of clients: latencies in ms [requests], of one client after the other, and the seconds of the window.
 
     Raises: SartorError `serve.failed` when an answer is not 200 or is itself an error: that is no latency.
     """
@@ -365,8 +365,8 @@ def drive(
                 if response.status != 200:
                     failures.append(f"{response.status} {answer[:200]!r}")
                     return
-        except OSError as error:
-            failures.append(str(error))
+        except (OSError, http.client.HTTPException) as error:
+            failures.append(f"{type(error).__name__}: {error}")
         finally:
             connection.close()
 
@@ -671,9 +671,9 @@ def size(bundle: Bundle) -> Value:
 
 
 def _levels(needs: Needs, confidence: float | None = None) -> list[float]:
-    """The confidence asked for, or another, and Holm's stricter ones for as many needs as there are."""
+    """The confidence asked for, or another, and Holm's stricter ones for as many claims as needs make."""
     level = confidence or needs.confidence
-    return [level, *(1 - (1 - level) / j for j in range(2, len(needs.needs) + 1))]
+    return [level, *(1 - (1 - level) / j for j in range(2, claims(needs.needs) + 1))]
 
 
 def _with_rungs(

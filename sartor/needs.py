@@ -47,6 +47,7 @@ _TIME = {"ms": 1e-3, "s": 1.0, "sec": 1.0, "min": 60.0, "m": 60.0, "h": 3600.0}
 _BYTES = {"B": 1.0, "kB": 1e3, "KB": 1e3, "MB": 1e6, "GB": 1e9, "KiB": 2.0**10, "MiB": 2.0**20, "GiB": 2.0**30}
 _RATES = {"rows/s": 1.0, "requests/s": 1.0, "/s": 1.0}
 _OPS = (">=", "<=", ">", "<")
+_QUOTED = re.compile(r"""("[^"]*"|'[^']*')|\s+""")  # what is in quotes, or white space outside of them
 # The name of a target before its measure, in quotes where it holds spaces or signs. Dots of its own need none: names of measures have no dots.
 _TARGET = re.compile(r"""\s*(?:"([^"]*)"|'([^']*)'|([^\s<>=%"']+))\.(?=[^\W\d])""")
 
@@ -271,7 +272,9 @@ def parse(text: str, *, task: str = "classify", targets: Mapping[str, str] = Map
     if len(text) > MAX_NEED:
         expected = f"text of at most {MAX_NEED} characters"
         raise InputError("needs.value", key="needs", expected=expected, found=f"{text[:40]}…")
-    text = re.sub(r"\s", " ", text)  # of the same length, so that the mark below a message stands where it should
+    text = re.sub(
+        r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]", " ", text
+    )  # of the same length, so that the mark below a message stands where it should
     target, begin = _prefix(text)
     tokens = list(_tokens(text, begin))
     at = 0
@@ -382,7 +385,8 @@ def parse(text: str, *, task: str = "classify", targets: Mapping[str, str] = Map
             "need.direction", need=text, measure=name, better=better, op=">=" if better == "higher" else "<="
         )
     key = Key(name, of_target, for_class=for_class, where=where, against=against, setting=tuple(sorted(setting)))
-    return Need(" ".join(text.split()), key, op, limit, base, "system" if name in SYSTEM else "quality")
+    plain = _QUOTED.sub(lambda found: found[1] or " ", text).strip()
+    return Need(plain, key, op, limit, base, "system" if name in SYSTEM else "quality")
 
 
 def _prefix(text: str) -> tuple[str | None, int]:
@@ -488,7 +492,8 @@ def verdicts(needs: Needs, report: Report) -> list[Verdict]:
     """Each need judged: met (the bound is on the right side), missed (on the wrong side, Holm-corrected), or unproven.
 
     *Met* of all needs together is an intersection–union test and takes no correction; *missed* is said of any of several, by Holm (1979): from
-    the need that is furthest on the wrong side on, until one of them cannot be refuted.
+    the need that is furthest on the wrong side on, until one of them cannot be refuted. A need that lets the model abstain says two things, and counts
+    as two.
     """
     refuted = _refuted(needs, report)
     return [
@@ -498,35 +503,45 @@ def verdicts(needs: Needs, report: Report) -> list[Verdict]:
 
 
 def _refuted(needs: Needs, report: Report) -> set[int]:
-    """Which needs are missed: as long as one of those left is refuted at alpha over their number (Holm 1979)."""
-    left, found = list(range(len(needs.needs))), set[int]()
+    """Which needs are missed: as long as one claim of those left is refuted at alpha over their number (Holm 1979)."""
+    left, found = list(needs.needs), list[Need]()
     while left:
-        for place in left:
-            need = needs.needs[place]
-            if _is_refuted(need, report.value(need.key), len(left)):
-                break
-        else:
+        among = claims(left)
+        refuted = next((need for need in left if _is_refuted(need, report.value(need.key), among)), None)
+        if refuted is None:
             break
-        left.remove(place)
-        found.add(place)
-    return found
+        left.remove(refuted)
+        found.append(refuted)
+    return {place for place, need in enumerate(needs.needs) if need in found}
+
+
+def claims(needs: Sequence[Need]) -> int:
+    """How many claims needs make: on a measure, and on the share of the rows that is answered where the model may abstain."""
+    return sum(2 if "coverage" in dict(need.key.setting) else 1 for need in needs)
 
 
 def _is_refuted(need: Need, value: Value | None, among: int) -> bool:
-    if value is None or value.measured is None or value.low is None or value.high is None:
+    """Whether a claim of a need is refuted, at alpha over so many."""
+    if value is None:
         return False
     level = 1 - (1 - value.confidence) / among
+    covered = value.details.get("coverage")
+    if covered is not None:
+        most = _rung(covered["ladder"], level)[2]
+        if most is not None and most < covered["asked"]:
+            return True
+    if value.measured is None or value.low is None or value.high is None:
+        return False
     against = value.high if need.op[0] == ">" else value.low
     stricter = against if value.low == value.high == value.measured else _at(value, level, low=need.op[0] == "<")
-    if stricter is not None and not need.holds(stricter):
-        return True
-    covered = value.details.get("coverage")
-    return covered is not None and bool(_rung(covered["ladder"], level)[2] < covered["asked"])
+    return stricter is not None and not need.holds(stricter)
 
 
 def _judged(need: Need, value: Value | None, confidence: float, *, missed: bool) -> Verdict:
     """One need. missed: whether it was refuted."""
     if value is None or value.measured is None:
+        if value is not None and missed:  # by how few rows it answers
+            return _verdict(need, value, confidence, "missed", _with_coverage("", value.details["coverage"]))
         return _verdict(need, None, confidence, "unproven", (value.note if value else "") or "It was not measured.")
     wanted = value.low if need.op[0] == ">" else value.high
     if wanted is None:
@@ -535,6 +550,7 @@ def _judged(need: Need, value: Value | None, confidence: float, *, missed: bool)
     if need.holds(wanted) and (covered is None or covered["low"] >= covered["asked"]):
         return _verdict(need, value, confidence, "met", _with_coverage(value.note, covered))
     if missed:
+        assert value.measured is not None
         said = "" if need.holds(value.measured) else _by_how_much(need, value)
         return _verdict(need, value, confidence, "missed", _with_coverage(said, covered))
     said = "" if need.holds(wanted) else _how_to_settle(need, value)
@@ -598,9 +614,16 @@ def _how_to_settle(need: Need, value: Value) -> str:
     if trials:
         from sartor.bounds import rows_to_settle
 
-        more = rows_to_settle(value.details["successes"], trials, limit=need.limit, level=value.confidence)
+        if need.key.where and (need.key.for_class is not None or need.key.setting):
+            return f"More test rows{_of_slice(need)} would narrow the interval."
+        # Among several claims one that a need is missed takes a stricter level, so that all of them together are seldom wrong.
+        levels = [value.confidence, *(rung[0] for rung in value.details.get("ladder", []))]
+        level = value.confidence if need.holds(value.details["successes"] / trials) else max(levels)
+        more = rows_to_settle(value.details["successes"], trials, limit=need.limit, level=level)
         if more is None:
             return "The share measured is the limit itself: no number of test rows settles it."
+        if not need.key.where:  # of the test rows those of the class, or those that were answered, are a share
+            more = math.ceil(more * value.details.get("of", trials) / trials)
         return f"About {more:,} more test rows{_of_slice(need)} would settle it if the share stayed as measured."
     if need.kind == "quality":
         return f"More test rows{_of_slice(need)} would narrow the interval."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import html
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -22,7 +24,7 @@ from sartor.ledger import Look
 from sartor.measure import DOUBTED, LEAKED
 from sartor.needs import Needs
 from sartor.predict import kept, readable
-from sartor.report import SCHEMA, Report, Verdict, exit_code
+from sartor.report import SCHEMA, Report, Verdict, brief, exit_code, percent_of_confidence
 
 BESIDE = {LEAKED: "with the leaked rows", DOUBTED: "without the doubtful rows"}
 EXAMPLES = 8  # rows that the page offers to try
@@ -101,6 +103,7 @@ def report_record(
         "look": look.as_dict(),
         "chosen": chosen.id,
         "reason": front.reason(chosen),
+        "primary": {"measure": front.primary.measure, "better": "lower" if front.primary_low else "higher"},
         "candidates": [candidate.as_dict() for candidate in front.found],
         "findings": [finding.as_dict() for finding in findings],
         "data": {
@@ -137,6 +140,11 @@ def report_record(
     }
 
 
+def _cell(text: str) -> str:
+    """A text as it may stand in a cell of a Markdown table, or in its prose: it can neither end the cell nor be HTML."""
+    return re.sub(r"([\\|`*_\[\]<>])", r"\\\1", " ".join(html.escape(text, quote=False).split()))
+
+
 def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
     """The model card: the hub's metadata, then what was asked, what was proven and how to use it."""
     does = [{column["kind"] for column in meta["inputs"]}, {head["task"] for head in meta["heads"]}]
@@ -149,7 +157,7 @@ def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
         "---",
         yaml.safe_dump(metadata, sort_keys=False).strip(),
         "---",
-        f"# {record['name']}",
+        f"# {_cell(record['name'])}",
         "",
         f"Made by Sartor {record['sartor']} on {record['created'][:10]} from {record['data']['rows']:,} rows.",
         "",
@@ -157,11 +165,19 @@ def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
         "|---|---|---|---|---|",
     ]
     for need in record["needs"]:
-        bounds = "–" if need["low"] is None else f"{need['low']:.4g} – {need['high']:.4g}"
+        bounds = (
+            "–"
+            if need["low"] is None
+            else " – ".join(brief(need[end], against=need["limit"]) for end in ("low", "high"))
+        )
         if need["low"] != need["high"]:
-            bounds += f" (each at {100 * need['confidence']:.4g}%)"
-        measured = "–" if need["measured"] is None else f"{need['measured']:.4g} {need['unit']}".strip()
-        lines.append(f"| `{need['need']}` | {measured} | {bounds} | {need['n']:,} | **{need['verdict']}** |")
+            bounds += f" (each at {percent_of_confidence(need['confidence'])})"
+        measured = (
+            "–"
+            if need["measured"] is None
+            else f"{brief(need['measured'], against=need['limit'])} {need['unit']}".strip()
+        )
+        lines.append(f"| {_cell(need['need'])} | {measured} | {bounds} | {need['n']:,} | **{need['verdict']}** |")
     lines += [
         "",
         *([_targets_line(meta["heads"]), ""] if len(meta["heads"]) > 1 else []),
@@ -169,9 +185,9 @@ def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
         if record["needs"]
         else "",
         "",
-        record["reason"],
+        _cell(record["reason"]),
         "",
-        f"Data: {record['data']['rule']}",
+        f"Data: {_cell(record['data']['rule'])}",
         "",
         "```sh",
         "sartor serve .          # an API and a page to try it on",
@@ -185,7 +201,7 @@ def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
 
 def _targets_line(heads: Sequence[Mapping[str, Any]]) -> str:
     """What a reader of a model of several targets has to know."""
-    listed = ", ".join(f"`{head['target']}` ({head['task']})" for head in heads)
+    listed = ", ".join(f"{_cell(head['target'])} ({head['task']})" for head in heads)
     return f"It answers several targets at once, and an answer holds that to each under its name: {listed}."
 
 

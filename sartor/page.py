@@ -22,6 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from sartor.report import percent_of_confidence
+
 LANGUAGES = ("en", "zh")
 STATES = ("met", "unproven", "missed")  # from best to worst
 
@@ -272,7 +274,9 @@ def _int(record: Any, name: str) -> int:
 
 
 def _candidates_of(report: Record) -> list[Record]:
-    return _items(report, "candidates")[:MOST_CANDIDATES]
+    """The first of them, and the one that was chosen wherever it stands."""
+    found = _items(report, "candidates")
+    return [*found[:MOST_CANDIDATES], *(item for item in found[MOST_CANDIDATES:] if _is_chosen(report, item))]
 
 
 def _is_chosen(report: Record, candidate: Record) -> bool:
@@ -318,6 +322,11 @@ def _latency_need(report: Record) -> Record:
 def _value(values: Sequence[Record], need: Record) -> Record:
     """The value that a need is about; {} when it was not measured."""
     measure = _text(need, "measure")
+    # A need of a report says the whole name of its measure: of which class, on which rows, at which concurrency.
+    if named := next(
+        (value for value in values if _text(need, "name") and _text(value, "name") == _text(need, "name")), None
+    ):
+        return named
     found = [
         value
         for value in values
@@ -327,7 +336,7 @@ def _value(values: Sequence[Record], need: Record) -> Record:
     asked = _text(need, "need")
     for value in found:
         of_class = _text(_part(value, "key"), "for_class")
-        if of_class and of_class in asked:
+        if of_class and re.search(rf"for [\"']?{re.escape(of_class)}[\"']?(?!\w)", asked):
             return value
     return next((value for value in found if not _text(_part(value, "key"), "for_class")), found[0] if found else {})
 
@@ -342,10 +351,12 @@ def _figure(value: float, unit: str = "", *, against: Sequence[float | None] = (
         digits = 0
     else:
         digits = 0 if size >= 1000 else 1 if size >= 10 else 2 if size > 1 else 3 if size >= 0.001 or size == 0 else 6
+        if 0 < size < 1e-5:
+            digits = 2 - math.floor(math.log10(size))
     for limit in against:
         if limit is None or limit == value:
             continue
-        while digits < 9 and float(f"{value:.{digits}f}") == float(f"{limit:.{digits}f}"):
+        while digits < 12 and float(f"{value:.{digits}f}") == float(f"{limit:.{digits}f}"):
             digits += 1
     text = f"{value:,.{digits}f}"
     return f"{text}\u00a0{unit}" if unit else text
@@ -647,7 +658,11 @@ def _when(report: Record) -> str:
 
 def _standfirst(report: Record, state: str) -> Child:
     need = _quality_need(report)
-    rows = _int(need, "n") or _int(_part(report, "data", "splits"), "test")
+    whole = _int(_part(report, "data", "splits"), "test")
+    of_some = _text(need, "setting") or re.search(
+        r"\bfor\b", _text(need, "need")
+    )  # its n are those of a slice, a class, or answered
+    rows = (whole if of_some else _int(need, "n")) or whole
     if state == "none" and not any(report.values()):
         return _t("standfirst.empty")
     if state == "met":
@@ -658,7 +673,7 @@ def _standfirst(report: Record, state: str) -> Child:
 
 def _percent_of_confidence(need: Record) -> str:
     confidence = _number(need, "confidence")
-    return f"{100 * (confidence if confidence is not None else 0.95):.4g}%"
+    return percent_of_confidence(confidence if confidence is not None else 0.95)
 
 
 def _tiles(report: Record) -> Html | None:
@@ -716,8 +731,10 @@ def _looks(report: Record) -> Html | None:
     number = _int(_part(report, "look"), "number")
     if not number or number < 2:
         return None
-    confidence = _percent_of_confidence(_quality_need(report))
-    return _h("p", _t("looks", number=number, confidence=confidence), class_="soft")
+    quality = _quality_need(report)
+    if not quality:
+        return None  # nothing is judged by the rows
+    return _h("p", _t("looks", number=number, confidence=_percent_of_confidence(quality)), class_="soft")
 
 
 def _alarm(report: Record) -> Html | None:
@@ -761,7 +778,15 @@ def _need_card(report: Record, need: Record) -> Html:
             _h("p", _sentences(_meaning(need), _proof(need))),
             _h("p", _separated(_circumstances(need)), class_="soft small"),
             _readings(report, need),
-            _h("p", _h("b", _t("need.advice")), " ", _typed(advice, 800), class_="advice") if advice else None,
+            _h(
+                "p",
+                _h("b", _t("need.note" if state == "met" else "need.advice")),
+                " ",
+                _typed(advice, 800),
+                class_="advice",
+            )
+            if advice
+            else None,
             class_="need-proof",
         ),
         class_=f"need {state}",
@@ -797,6 +822,8 @@ def _meaning(need: Record) -> Words | None:
     limit = _number(need, "limit")
     quantile = re.fullmatch(r"latency_p(\d+)", measure)
     key = "mean.latency" if quantile else f"mean.{measure}"
+    if measure == "accuracy" and "coverage" in _text(need, "setting"):
+        key = "mean.answered"
     if key not in TEXT["en"]:
         return None
     return _t(
@@ -824,6 +851,8 @@ def _proof(need: Record) -> Words | None:
     good, bad = (low, high) if _wants_high(need) else (high, low)
     bound = good if state == "met" else bad
     side = "least" if (state == "met") == _wants_high(need) else "most"
+    if state == "missed" and bound is not None and (bound >= limit) == _wants_high(need):
+        return None  # by the rows that it does not answer, which the advice tells
     if state in ("met", "missed") and bound is not None:
         return _t(
             f"proof.{state}.{side}",
@@ -998,7 +1027,7 @@ def _blocks(blocking: Record) -> list[Child]:
     how = _text(blocking, "how")
     said = _t(f"relax.{how}") if how in ("alone", "together", "test") else None
     closest = (
-        _t("relax.best", measured=_figure(measured), name=_typed(_text(best, "name"), 80))
+        _t("relax.best", measured=_figure(measured, _unit(blocking)), name=_typed(_text(best, "name"), 80))
         if measured is not None
         else None
     )
@@ -1012,7 +1041,7 @@ def _point_table(report: Record, points: Sequence[Record]) -> Html:
     heads = [
         _t("relax.instead"),
         _t("candidate.name"),
-        (_measure(_text(quality, "measure")) or _t("candidate.quality"), "number"),
+        (_named(quality) or _t("candidate.quality"), "number"),
         (_measure(_text(latency, "measure")), "number"),
         (_t("measure.size"), "number"),
     ]
@@ -1215,8 +1244,12 @@ def _limits(quality: Record, latency: Record, x: _Axis, y: _Axis) -> tuple[Html,
 def _baseline_line(report: Record, x: _Axis, y: _Axis) -> Html | None:
     baseline, quality = _part(report, "baseline"), _quality_measure(report)
     of_target = _part(baseline, "targets", _text(quality, "target"))
-    same = _text(of_target, "measure") == _text(quality, "measure")
-    measured = _number(of_target if same else baseline, "measured")
+    told = of_target or baseline
+    if _text(told, "measure") not in ("", _text(quality, "measure")) or re.search(
+        r"\b(for|where)\b", _text(quality, "need")
+    ):
+        return None  # of another measure, or of all rows where the need is of some
+    measured = _number(told, "measured")
     if measured is None or not y.low <= measured <= y.high:
         return None
     line = _line(x.start, y(measured), x.end, y(measured), "baseline")
@@ -1388,8 +1421,10 @@ def _flips(flips: Record, named: Mapping[str, str]) -> Child:
     number, rows = _number(flips, "flips"), _number(flips, "n")
     if number is None or not rows:
         return "–"
-    parent = named.get(_text(flips, "of")) or _text(flips, "of")
-    against = _h("span", _t("candidate.against", parent=_typed(parent, 40)), class_="under") if parent else None
+    of = _text(flips, "of")
+    parent = _known("flips.of", of) if of not in named else named[of]
+    told = parent if isinstance(parent, Words) else _typed(parent, 40)
+    against = _h("span", _t("candidate.against", parent=told), class_="under") if of else None
     return [_t("tile.of", part=f"{number:,.0f}", whole=f"{rows:,.0f}"), against]
 
 
@@ -1497,15 +1532,20 @@ def _curve(report: Record, sharing: Sequence[Record]) -> Html | None:
     at = epochs if by_epoch else steps
     kept = [(where, point) for where, point in zip(at, points, strict=True) if where is not None]
     loss = {name: _series(kept, name) for name in ("train_loss", "valid_loss")}
-    valid = {"valid": _series(kept, "valid")}
+    lower = (
+        _part(report, "primary").get("better") == "lower"
+    )  # training maximises, so what is better when lower was turned round
+    valid = {"valid": [(where, -value if lower else value) for where, value in _series(kept, "valid")]}
     panels = [(lines, title) for lines, title in ((loss, "loss"), (valid, "valid")) if any(lines.values())]
     if not panels:
         return None
     x_title = _t("curve.epoch" if by_epoch else "curve.step")
     quality = _quality_measure(report)
-    # Of several targets training follows all at once.
-    measure = _t("candidate.quality") if _text(quality, "target") else _measure(_text(quality, "measure"))
-    limit = None if _text(quality, "target") else _number(quality, "limit")
+    # Of several targets training follows all at once, of one always the primary measure.
+    followed = _text(_part(report, "primary"), "measure") or _text(quality, "measure")
+    measure = _t("candidate.quality") if _text(quality, "target") else _measure(followed)
+    asked = followed == _text(quality, "measure") and not _text(quality, "target") and not _text(quality, "setting")
+    limit = _number(quality, "limit") if asked else None
     drawn = []
     for i, (lines, title) in enumerate(panels):
         y_title = _t("curve.loss") if title == "loss" else _t("plot.quality", measure=measure)
@@ -1568,7 +1608,7 @@ def _growth(report: Record) -> Html | None:
             band.append([float(figure or 0.0) for figure in figures])
     if len(known) < 2 or len(band) < 2:
         return None
-    limits = [_number(limit, "limit") for limit in told.get("needs", {}).values() if isinstance(limit, Mapping)]
+    limits = [_number(limit, "limit") for limit in _part(told, "needs").values() if isinstance(limit, Mapping)]
     heights = [score for _, score in known] + [each[2] for each in band]
     low, high = min(heights), max(heights)
     shown = [limit for limit in limits if limit is not None and low - 0.1 < limit < high + 0.1]
@@ -1687,7 +1727,14 @@ def _cell(count: float, total: float, right: bool, x: float, y: float, side: flo
         class_ = "cell-right" if right else "cell-wrong"
         drawn.append(_rect(x + 0.75, y + 0.75, side - 1.5, side - 1.5, class_, rx=2, fill_opacity=strength))
         drawn.append(
-            _label(f"{count:,.0f}", x + side / 2, y + side / 2 + 4, "count on" if strength > 0.6 else "count", "middle")
+            # Light figures are read on strong blue alone; on orange dark ones always are the better.
+            _label(
+                f"{count:,.0f}",
+                x + side / 2,
+                y + side / 2 + 4,
+                "count on" if right and strength > 0.8 else "count",
+                "middle",
+            )
         )
     return drawn
 
@@ -1873,15 +1920,18 @@ def _reliability_of(bins: Sequence[Record], report: Record, target: str) -> Html
 
 def _mistakes(report: Record) -> Html | None:
     parts = _per_target(report, lambda figures, _: _mistakes_of(_items(figures, "mistakes")))
-    return _h("div", _h("p", _t("mistake.note")), parts) if parts else None
+    return _h("div", parts) if parts else None
 
 
 def _mistakes_of(mistakes: Sequence[Record]) -> Html | None:
     if not mistakes:
         return None
-    rows = [_mistake(item) for item in mistakes[:MOST_ROWS]]
+    sure = any(
+        _number(item, "probability") is not None for item in mistakes
+    )  # a number, or several classes, have no one probability
+    rows = [_mistake(item, sure=sure) for item in mistakes[:MOST_ROWS]]
     heads = [
-        (_t("mistake.probability"), "number"),
+        *([(_t("mistake.probability"), "number")] if sure else []),
         _t("mistake.input"),
         _t("mistake.expected"),
         _t("mistake.answered"),
@@ -1889,10 +1939,11 @@ def _mistakes_of(mistakes: Sequence[Record]) -> Html | None:
     ]
     table = _table(heads, rows[:10], class_="mistakes")
     rest = _more(_count("more", len(rows) - 10), _table(heads, rows[10:], class_="mistakes"))
-    return _h("div", table, rest if len(rows) > 10 else None)
+    note = _h("p", _t("mistake.note" if sure else "mistake.furthest"))
+    return _h("div", note, table, rest if len(rows) > 10 else None)
 
 
-def _mistake(item: Record) -> Html:
+def _mistake(item: Record, *, sure: bool) -> Html:
     inputs, pictures = _part(item, "inputs"), _part(item, "pictures")
     shown = [
         _h(
@@ -2142,8 +2193,12 @@ def _plan_list(plan: Record, depth: int = 0) -> Html:
 
 def _step(item: Record, depth: int) -> Html:
     arguments = _part(item, "arguments")
-    plain = {name: value for name, value in arguments.items() if not _items(value, "steps")}
+    members = [_part(one, "plan") for one in _items(arguments, "members")]
     inner = {name: value for name, value in arguments.items() if _items(value, "steps")}
+    plain = {
+        name: value for name, value in arguments.items() if name not in inner and not (name == "members" and members)
+    }
+    inner |= {f"members[{place}]": plan for place, plan in enumerate(members) if _items(plan, "steps")}
     chips = [_h("code", _clip(f"{name} = {_short(value)}", 120), class_="argument") for name, value in plain.items()]
     nested = [
         _h("div", _h("code", str(name)), _plan_list(plan, depth + 1)) for name, plan in inner.items() if depth < 4
@@ -2319,6 +2374,8 @@ TEXT: dict[str, dict[str, str]] = {
         "need.limit": "needed {limit}",
         "need.confidence": "bounds at {confidence} each",
         "need.advice": "What to do:",
+        "need.note": "Note:",
+        "flips.of.its float parent": "its float parent",
         "gauge.limit": "need {limit}",
         "gauge.label": "The measured value and its interval against the limit: {need}",
         "measure.accuracy": "Accuracy",
@@ -2344,6 +2401,7 @@ TEXT: dict[str, dict[str, str]] = {
         "measure.memory": "Memory",
         "measure.training_time": "Training time",
         "mean.accuracy": "It answered {percent} of {rows} test rows rightly.",
+        "mean.answered": "Of the {rows} test rows that it answered, it answered {percent} rightly.",
         "mean.mae": "Its numbers are off by {value} on average.",
         "mean.rmse": "Its numbers are off by {value}, far ones counting more.",
         "mean.r2": "It explains {percent} of how the numbers vary.",
@@ -2504,6 +2562,7 @@ TEXT: dict[str, dict[str, str]] = {
         "the thick edge is what was observed.",
         "mistake.note": "Test rows that were answered wrongly with the greatest confidence. Some may be labelled "
         "wrongly.",
+        "mistake.furthest": "Test rows whose answers were the furthest off. Some may be labelled wrongly.",
         "mistake.probability": "Sure",
         "mistake.input": "Input",
         "mistake.expected": "Expected",
@@ -2553,11 +2612,8 @@ TEXT: dict[str, dict[str, str]] = {
         "stage.read": "read",
         "stage.audit": "audit",
         "stage.split": "split",
-        "stage.plan": "plan",
-        "stage.train": "train",
-        "stage.measure": "measure",
-        "stage.package": "package",
-        "stage.other": "other",
+        "stage.judge": "judge",
+        "stage.learning curve": "learning curve",
         "plan.backbone": "Backbone:",
         "value.name": "Measure",
         "value.measured": "Measured",
@@ -2566,7 +2622,8 @@ TEXT: dict[str, dict[str, str]] = {
         "value.note": "What was measured of the chosen model, on test rows and on this machine.",
         "environment.note": "Latency, throughput and memory are claims about this machine. On another, sartor "
         "verify proves them there.",
-        "environment.machine": "Machine",
+        "environment.runtime": "Runtime",
+        "environment.digest": "Digest of what is deployed",
         "environment.cpu": "Processor",
         "environment.cores": "Cores",
         "environment.threads": "Threads used",
@@ -2647,6 +2704,8 @@ TEXT: dict[str, dict[str, str]] = {
         "need.limit": "要求 {limit}",
         "need.confidence": "上下界置信水平各为 {confidence}",
         "need.advice": "建议：",
+        "need.note": "说明：",
+        "flips.of.its float parent": "其浮点原模型",
         "gauge.limit": "要求 {limit}",
         "gauge.label": "测得值及其区间与限值的比较：{need}",
         "measure.accuracy": "准确率",
@@ -2672,6 +2731,7 @@ TEXT: dict[str, dict[str, str]] = {
         "measure.memory": "内存",
         "measure.training_time": "训练时间",
         "mean.accuracy": "在 {rows} 行测试数据中答对了 {percent}。",
+        "mean.answered": "在它作答的 {rows} 行测试数据中答对了 {percent}。",
         "mean.mae": "预测值平均偏差 {value}。",
         "mean.rmse": "预测值偏差 {value}（较大偏差权重更高）。",
         "mean.r2": "解释了数值变化的 {percent}。",
@@ -2815,6 +2875,7 @@ TEXT: dict[str, dict[str, str]] = {
         "abstains.unsure": "概率达到 {below} 时它才作答：在选定它的 {rows} 行数据上，它回答了 {coverage}，其中 {accuracy} 答对。没有哪个阈值确信能守住所要求的，这是最有可能的一个。",
         "reliability.note": "在虚线上，给出的概率与实际比例相等。橙色部分是两者之差，粗边线是实际比例。",
         "mistake.note": "答错而又最有把握的测试数据。其中有些可能是标注有误。",
+        "mistake.furthest": "回答偏差最大的测试数据。其中有些可能是标注有误。",
         "mistake.probability": "把握",
         "mistake.input": "输入",
         "mistake.expected": "正确类别",
@@ -2864,11 +2925,8 @@ TEXT: dict[str, dict[str, str]] = {
         "stage.read": "读取",
         "stage.audit": "审查",
         "stage.split": "划分",
-        "stage.plan": "规划",
-        "stage.train": "训练",
-        "stage.measure": "测量",
-        "stage.package": "打包",
-        "stage.other": "其他",
+        "stage.judge": "判定",
+        "stage.learning curve": "学习曲线",
         "plan.backbone": "骨干模型：",
         "value.name": "指标",
         "value.measured": "测得值",
@@ -2876,7 +2934,8 @@ TEXT: dict[str, dict[str, str]] = {
         "value.method": "方法",
         "value.note": "选定模型在测试数据上、在本机上的测量结果。",
         "environment.note": "延迟、吞吐量与内存只对这台机器成立。换一台机器，请在那里用 sartor verify 重新证明。",
-        "environment.machine": "机器",
+        "environment.runtime": "运行时",
+        "environment.digest": "部署文件的摘要",
         "environment.cpu": "处理器",
         "environment.cores": "核数",
         "environment.threads": "使用的线程数",

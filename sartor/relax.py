@@ -74,11 +74,13 @@ def offer(need: Need, value: Value, *, test_rows: int, level: float) -> float | 
 
     if likely(_rounded(measured, worse)):
         return _rounded(measured, worse)
-    far = 0.01 * max(abs(measured), 1e-6)
+    far, most = 0.01 * max(abs(measured), 1e-6), 1e3 * max(abs(measured), 1e-6)
+    if worse < 0 and need.key.against is None:
+        most = 0.99 * measured  # at least nothing is no limit
     while not likely(measured + worse * far):
-        far *= 2
-        if far > 1e3 * max(abs(measured), 1e-6):
+        if far >= most:
             return None
+        far = min(2 * far, most)
     near = 0.0
     for _ in range(40):
         middle = (near + far) / 2
@@ -187,6 +189,7 @@ def _blocking(front: Front, chosen: Candidate, need: Need) -> dict[str, Any]:
     alone = all(one.chances.get(need.text, 0.0) < GOOD_ENOUGH for one in tried)
     return {
         "need": need.text,
+        "unit": need.unit,
         "how": "alone" if alone else "test" if chosen.chance >= GOOD_ENOUGH else "together",
         "best": None if best is None else {"name": best.plan.name, "measured": best.measured(need.key)},
     }

@@ -164,3 +164,19 @@ def read(bundle: Path) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise InputError("report.broken", path=bundle, why=f"{type(error).__name__}: {error}") from None
     return record
+
+
+def brief(value: float, *, against: float | None = None) -> str:
+    """A figure to four digits, or to more where these would make it look like a limit that it is not at."""
+    digits = 4
+    while against is not None and digits < 12 and value != against and float(f"{value:.{digits}g}") == against:
+        digits += 1
+    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+
+
+def percent_of_confidence(confidence: float) -> str:
+    """A confidence as a percentage, with as many digits as it takes not to claim certainty."""
+    digits = 4
+    while confidence < 1 and float(f"{100 * confidence:.{digits}g}") >= 100:
+        digits += 1
+    return f"{100 * confidence:.{digits}g}%"

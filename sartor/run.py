@@ -12,7 +12,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TextIO
@@ -23,6 +23,8 @@ from sartor.events import Event, Events, Recorder, event, silent
 from sartor.journal import Journal
 
 WORK = ".build"
+_MODEL = ("bundle.json", "processor", "runtime", "members", "model.safetensors", "config.json")
+BUNDLE = (*_MODEL, "needs.yaml", "plan.json", "report.json", "report.html", "README.md")  # what one may hold
 
 
 class Run:
@@ -39,7 +41,7 @@ class Run:
     ) -> None:
         """identity: what makes this the same build when it is started again.
 
-        Raises: InputError `build.not-empty`, `build.inside`, `build.locked`, `build.folder`.
+        Raises: InputError `build.not-empty`, `build.foreign`, `build.cache-inside`, `build.inside`, `build.locked`, `build.folder`.
         """
         if (bundle := bundles.around(out)) is not None:
             raise InputError("build.inside", out=out, bundle=bundle)
@@ -52,6 +54,10 @@ class Run:
             raise InputError("build.folder", out=out, why=error.strerror or error) from None
         if foreign and not self.work.is_dir() and not (out / bundles.MANIFEST).is_file():
             raise InputError("build.not-empty", out=out)
+        if names := _foreign(out) if foreign else []:
+            raise InputError("build.foreign", out=out, names=", ".join(names[:5]) + (", …" if names[5:] else ""))
+        if cache is not None and out.resolve() in cache.resolve().parents and cache.resolve() != self.work.resolve():
+            raise InputError("build.cache-inside", cache=cache, out=out)
         self.cache = cache or self.work
         # A cache that several builds use is one build's at a time: what looks left behind may be another's half-written work.
         # The cache first, so that a build refused for it leaves no folder of its own.
@@ -74,7 +80,8 @@ class Run:
             shutil.rmtree(self.work, ignore_errors=True)
             (self.out / "events.jsonl").unlink(missing_ok=True)
             if self._made_out:
-                self.out.rmdir()
+                with suppress(OSError):  # what holds something, such as a cache that was asked for, stays
+                    self.out.rmdir()
         for lock in self._locks:
             lock.close()
 
@@ -105,6 +112,16 @@ class Run:
         finally:
             self.stages[name] = self.stages.get(name, 0.0) + time.monotonic() - began
 
+    def set_foreign_aside(self) -> None:
+        """Keeps what somebody put into the folder while the build ran, which the new bundle would replace: in a hidden folder, and says so."""
+        if names := _foreign(self.out):
+            aside = self.out / f".aside-{time.strftime('%Y%m%d-%H%M%S')}"
+            aside.mkdir(exist_ok=True)
+            for name in names:
+                (self.out / name).rename(aside / name)
+            said = f"{', '.join(names)} came into {self.out} while the build ran; now in {aside}."
+            self.events(event("log", level="warning", code="", message=said))
+
     @property
     def left_s(self) -> float:
         """Seconds of the budget that are left; infinite when there is none."""
@@ -133,6 +150,14 @@ class Run:
         taken = [int(path.stem.rsplit("-", 1)[1]) for path in self.work.glob("journal-*.jsonl")]
         number = max(taken, default=0) + 1
         (self.work / "journal.jsonl").rename(self.work / f"journal-{number:03d}.jsonl")
+
+
+def _foreign(out: Path) -> list[str]:
+    """What lies in a folder of builds and no build put there. Of a bundle that is not whole yet any name that one may have counts as a build's."""
+    ours = {bundles.MANIFEST, "events.jsonl", *BUNDLE}
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        ours |= {str(name).split("/")[0] for name in json.loads((out / bundles.MANIFEST).read_bytes())["files"]}
+    return sorted(entry.name for entry in out.iterdir() if entry.name not in ours and not entry.name.startswith("."))
 
 
 def _locked(folder: Path, *, told: Path) -> TextIO:

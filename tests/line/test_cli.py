@@ -37,3 +37,12 @@ def test_predict_refuses_what_is_not_a_bundle(tmp_path):
 def test_help_imports_no_torch():
     code = "import sys, sartor.cli; assert not {'torch', 'pyarrow', 'numpy'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_the_last_setting_of_a_key_counts_and_an_option_of_its_own_before_it(tmp_path):
+    from sartor import cli
+
+    (tmp_path / "a.csv").write_text("text,label\n", encoding="utf-8")
+    settings = ["budget=5m", "budget=10m"]
+    assert cli._needs(str(tmp_path / "a.csv"), {}, {}, settings).budget_s == 600
+    assert cli._needs(str(tmp_path / "a.csv"), {}, {"budget": "20m"}, settings).budget_s == 1200

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import io
+from types import SimpleNamespace
 
 from rich.cells import cell_len
 from rich.console import Console
 
 from sartor import board
 from sartor.board import Row
-from sartor.display import Display
+from sartor.display import Display, values_line
 from sartor.events import event
 
 SHOWN = ["accuracy", "latency_p95 at concurrency 1", "size"]
@@ -155,3 +156,28 @@ def test_beyond_the_alphabet_what_is_expected_is_told_apart_from_what_was_measur
     assert board.OTHER in drawn  # the 27th, expected
     assert "1" in drawn.split("└")[0].replace("0.1", "")  # the 28th, measured
     assert "0" not in "".join(line.split("┤")[1] for line in drawn.splitlines() if "┤" in line)
+
+
+def test_units_are_those_of_measures_and_not_of_names_of_targets():
+    assert [board.unit_of(key) for key in SHOWN] == ["", "ms", "MB"]
+    assert [board.unit_of(key) for key in ("_y.accuracy", "size_class.accuracy", "throughput at concurrency 8")] == [
+        "",
+        "",
+        "rows/s",
+    ]
+    assert "812 rows/s" in values_line({"throughput at concurrency 8": 812.0, "training_time": 4.0})
+
+
+def test_a_line_of_progress_keeps_the_time_that_is_left_on_a_narrow_terminal():
+    stream = io.StringIO()
+    with Display(stream=stream, budget_s=1200.0) as display:
+        display.console = Console(file=stream, force_terminal=True, width=80, height=30)
+        display.live, drawn = SimpleNamespace(update=lambda group: None, stop=lambda: None), []
+        display(
+            event("progress", stage="train minilm", done=12_345, total=45_678, unit="rows", rate=76.0, left_s=200.0)
+        )
+        drawn.append(display.progress.plain)
+    assert cell_len(drawn[0]) <= 80
+    assert "━━━━" in drawn[0]
+    assert "3m20s left" in drawn[0]
+    assert "budget 20m00s" in drawn[0]

@@ -215,3 +215,16 @@ def test_the_risk_of_the_next_trials_is_that_of_every_way_to_deal_out_the_events
 
 def test_no_risk_where_all_of_the_next_trials_are_allowed():
     assert bounds.risk_of_next(5, 10, next_trials=10, limit=1.0) == 0.0
+
+
+def test_groups_without_a_trial_do_not_count():
+    groups = np.arange(100)
+    trials = np.zeros(100)
+    trials[[3, 40, 77]] = 1.0
+    # A hundred customers, of whom three had the class, all answered rightly: three groups bound nothing.
+    assert bounds.grouped_proportion(trials.copy(), trials, groups) is None
+    trials[:30] = 1.0
+    some = bounds.grouped_proportion(trials.copy(), trials, groups)
+    held = trials > 0
+    alone = bounds.grouped_proportion(trials[held], trials[held], groups[held])
+    assert some == alone

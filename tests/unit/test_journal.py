@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import time
+
+import pytest
+
 from sartor.journal import Journal
 
 
@@ -56,3 +60,55 @@ def test_time_is_summed_over_starts_and_not_over_the_pause_between(tmp_path):
     third = Journal(tmp_path / "j.jsonl", clock=clock)
     clock.now += 1
     assert third.spent_s == 16
+
+
+def test_a_line_without_its_end_was_never_acted_on(tmp_path):
+    file = tmp_path / "j.jsonl"
+    journal = Journal(file)
+    journal.once("a", lambda: 1)
+    journal.once("b", lambda: 2)
+    file.write_bytes(file.read_bytes()[:-1])
+    again = Journal(file)
+    assert again.once("b", lambda: 20) == 20
+    again.once("c", lambda: 3)
+    assert Journal(file).known == {"a": 1, "b": 20, "c": 3}
+
+
+def test_a_disk_that_takes_a_part_of_a_line_loses_none_before_it(tmp_path):
+    file = tmp_path / "j.jsonl"
+    journal = Journal(file)
+    journal.once("a", lambda: 1)
+    whole, real = file.read_bytes(), journal.file
+
+    class Full:
+        """Takes ten bytes, and then nothing."""
+
+        taken = 0
+
+        def write(self, data):
+            if self.taken:
+                raise OSError(28, "No space left on device")
+            self.taken = real.write(bytes(data[:10]))
+            return self.taken
+
+        def __getattr__(self, name):
+            return getattr(real, name)
+
+    journal.file = Full()
+    with pytest.raises(OSError, match="No space left"):
+        journal.once("b", lambda: 2)
+    assert file.read_bytes() == whole
+    journal.file = real
+    journal.once("c", lambda: 3)
+    assert Journal(file).known == {"a": 1, "c": 3}
+
+
+def test_a_clock_that_is_set_changes_no_time(tmp_path, monkeypatch):
+    journal = Journal(tmp_path / "j.jsonl")
+    before = time.time
+    monkeypatch.setattr(time, "time", lambda: before() - 3600)
+    assert 0 <= journal.spent_s < 60
+    monkeypatch.setattr(time, "time", lambda: before() + 3600)
+    assert journal.spent_s < 60
+    journal.close()
+    assert 0 <= Journal(tmp_path / "j.jsonl").spent_before_s < 60

@@ -10,6 +10,7 @@ import pytest
 
 from sartor import bounds, measure, needs
 from sartor.data.dataset import Examples
+from sartor.errors import SartorError
 from sartor.report import Key
 from sartor.task import classify
 
@@ -297,3 +298,31 @@ def test_withheld_and_failed_answers_are_no_better_calibrated_than_others():
     failed = [{"error": {"code": "row.bad-value", "message": ""}}] * 10
     value = measure.value_of(Key("calibration_error"), [*sure, *failed], targets, HEAD, levels=[0.95])
     assert value.measured == pytest.approx(0.5)
+
+
+def test_a_server_that_breaks_off_is_a_failure_and_no_latency():
+    import socket
+    import threading
+
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def serve():
+        while True:
+            try:
+                one, _ = listener.accept()
+            except OSError:
+                return
+            with one:
+                heard = b""
+                while not heard.endswith(b"{}"):
+                    heard += one.recv(65536)
+                one.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+
+    threading.Thread(target=serve, daemon=True).start()
+    address = measure.Address("127.0.0.1", listener.getsockname()[1], 0)
+    try:
+        for clients in (1, 4):
+            with pytest.raises(SartorError, match="IncompleteRead"):
+                measure.drive(address, [b"{}"], clients=clients, requests=8, offset=0)
+    finally:
+        listener.close()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from sartor import bounds, needs
@@ -75,6 +76,12 @@ def test_a_need_may_leave_the_model_the_right_to_abstain(text):
     assert (need.key.measure, need.limit, need.key.setting) == ("accuracy", pytest.approx(0.97), (("coverage", 0.8),))
 
 
+def rungs(successes, trials):
+    """Bounds at the confidence that is asked and at Holm's for two claims."""
+    each = [(level, bounds.proportion(successes, trials, level=level)) for level in (0.95, 0.975)]
+    return [[level, found.low, found.high] for level, found in each]
+
+
 @pytest.mark.parametrize(
     ("successes", "answered", "verdict"),
     [
@@ -93,9 +100,10 @@ def test_both_the_accuracy_and_the_coverage_must_be_proven(successes, answered, 
         "measured": answered / 1000,
         "low": share.low,
         "high": share.high,
-        "ladder": [[0.95, share.low, share.high]],
+        "ladder": rungs(answered, 1000),
     }
     details = {"successes": successes, "trials": answered, "of": 1000, "coverage": covered}
+    details["ladder"] = rungs(successes, answered)
     value = Value(asked.needs[0].key, successes / answered, found.low, found.high, answered, details=details)
     (judged,) = needs.verdicts(asked, Report([value]))
     assert judged.verdict == verdict
@@ -416,3 +424,55 @@ def test_units_and_settings_that_a_measure_does_not_have_are_refused(text, task,
     with pytest.raises(InputError) as caught:
         needs.parse(text, task=task)
     assert caught.value.code == code
+
+
+def test_a_need_with_a_coverage_makes_two_claims_and_is_refuted_accordingly():
+    rng = np.random.default_rng(0)
+    asked = needs.make(data="x.csv", needs=["accuracy >= 0.9 at coverage >= 0.8"])
+    missed = 0
+    rounds = 1500
+    for _ in range(rounds):  # the truth is exactly what is asked
+        answered = int(rng.binomial(1000, 0.8))
+        right = int(rng.binomial(answered, 0.9))
+        found, share = (bounds.proportion(*of) for of in ((right, answered), (answered, 1000)))
+        covered = {"asked": 0.8, "measured": answered / 1000, "low": share.low, "high": share.high}
+        covered["ladder"] = rungs(answered, 1000)
+        details = {"successes": right, "trials": answered, "of": 1000, "coverage": covered}
+        details["ladder"] = rungs(right, answered)
+        value = Value(asked.needs[0].key, right / answered, found.low, found.high, answered, details=details)
+        missed += needs.verdicts(asked, Report([value]))[0].verdict == "missed"
+    assert missed / rounds < 0.05 + 2 * (0.05 * 0.95 / rounds) ** 0.5
+
+
+def test_a_model_that_answers_nothing_misses_a_coverage():
+    asked = needs.make(data="x.csv", needs=["accuracy >= 0.9 at coverage >= 0.8"])
+    covered = {"asked": 0.8, "measured": 0.0, "low": 0.0, "high": 0.004, "ladder": rungs(0, 1000)}
+    value = Value(asked.needs[0].key, None, None, None, 0, details={"of": 1000, "coverage": covered})
+    [judged] = needs.verdicts(asked, Report([value]))
+    assert judged.verdict == "missed"
+    assert "It answers 0.0% of the rows" in judged.advice
+
+
+@pytest.mark.parametrize(
+    "text", ['recall for "a  b" >= 0.9', 'recall for "a\tb" >= 0.9', 'recall for "a\u00a0b" >= 0.9']
+)
+def test_a_name_in_quotes_stays_as_it_is(text):
+    need = needs.parse(f"  {text.replace(' >=', '   >=')} ")
+    assert need.key.for_class == text.split('"')[1]
+    assert need.text == text
+    assert needs.parse(need.text) == need
+
+
+def test_how_many_rows_settle_a_need_counts_all_rows_and_the_level_of_several():
+    def advice(text, successes, trials, of, *more):
+        asked = needs.make(data="x.csv", needs=[text, *more])
+        found = bounds.proportion(successes, trials)
+        details = {"successes": successes, "trials": trials, "of": of, "ladder": rungs(successes, trials)}
+        value = Value(asked.needs[0].key, successes / trials, found.low, found.high, trials, details=details)
+        return needs.verdicts(asked, Report([value]))[0].advice
+
+    of_class = int(advice("recall for b >= 0.9", 48, 50, 1000).split()[1].replace(",", ""))
+    assert of_class == 20 * bounds.rows_to_settle(48, 50, limit=0.9)  # one row of twenty is of the class
+    # Below the limit by the bound of one need, not by that of two.
+    told = advice("accuracy >= 0.9", 883, 1000, 1000, "macro_f1 >= 0.1")
+    assert int(told.split()[1].replace(",", "")) == bounds.rows_to_settle(883, 1000, limit=0.9, level=0.975) > 0

@@ -941,3 +941,74 @@ def test_units_are_those_of_the_measures() -> None:
     from sartor.needs import SYSTEM
 
     assert {name: f" {unit}" for name, (unit, *_) in SYSTEM.items()} == page.EXPECTED_UNITS
+
+
+def test_a_latency_stands_beside_the_limit_of_its_own_concurrency() -> None:
+    report = support()
+    crowd = "latency_p95 at concurrency 8"
+    asked = need(f"{crowd} <= 20 ms", "latency_p95", "<=", 20.0, "missed", 37.0, 36.0, 38.0) | {"name": crowd}
+    report["needs"] = [report["needs"][0], asked]
+    for one in report["candidates"]:
+        if one["status"] == "measured":
+            key = {"setting": [["concurrency", 8.0]]}
+            one["values"].append(value("latency_p95", 36.9, 36.0, 38.0, 2000, "ms", name=crowd, key=key))
+    assert "36.9\u00a0ms" in read(render(report)).text
+
+
+def test_the_curve_is_of_what_training_followed_the_right_way_up() -> None:
+    report = support()
+    chosen = next(one for one in report["candidates"] if one["curve"])
+    for point in chosen["curve"]:
+        point["valid"] = -4.0 - 1 / point["epoch"]
+    report["primary"] = {"measure": "mae", "better": "lower"}
+    report["needs"][0] = need("r2 >= 0.5", "r2", ">=", 0.5, "met", 0.6, 0.55, 0.65)
+    drawn = render(report)
+    told = read(drawn).text
+    assert "Mean absolute error on validation rows" in told
+    assert "\u22125" not in told
+    assert ">-5<" not in drawn
+
+
+def test_mistakes_without_a_probability_are_those_furthest_off() -> None:
+    report = support()
+    told = read(render(report)).text
+    assert "greatest confidence" in told
+    for figures in report["figures"].values():
+        for mistake in figures.get("mistakes", []) if isinstance(figures, dict) else []:
+            mistake.pop("probability")
+    if "mistakes" in report["figures"]:
+        for mistake in report["figures"]["mistakes"]:
+            mistake.pop("probability", None)
+    told = read(render(report)).text
+    assert "the furthest off" in told
+    assert "greatest confidence" not in told
+
+
+def test_a_need_that_lets_the_model_abstain_is_told_of_what_it_answered() -> None:
+    report = support()
+    asked = need("accuracy >= 0.9 at coverage >= 0.9", "accuracy", ">=", 0.9, "missed", 0.97, 0.95, 0.99)
+    advice = "It answers 81.2% of the rows (78.0% – 84.0%); 90.0% are asked."
+    report["needs"] = [asked | {"setting": "coverage ≥ 0.9", "n": 240, "advice": advice}]
+    told = read(render(report)).text
+    assert "Of the 240 test rows that it answered, it answered 97.0% rightly." in told
+    assert "no more than" not in told  # the bound is on the right side: it is the coverage that is missed
+    assert "What to do: It answers" in told
+    report["needs"][0] |= {"verdict": "met"}
+    assert "Note: It answers" in read(render(report)).text
+
+
+def test_no_confidence_is_rounded_to_certainty() -> None:
+    report = support()
+    report["needs"][0] |= {"confidence": 0.9999551}
+    assert "100% confidence" not in read(render(report)).text
+    assert "99.996%" in read(render(report)).text
+
+
+def test_members_of_a_plan_are_shown_inside_their_step() -> None:
+    report = support()
+    inner = {"name": "cheap", "steps": [{"step": "start", "arguments": {"backbone": "ngram"}, "reason": "Inside."}]}
+    chosen = next(one for one in report["candidates"] if one["id"] == report["chosen"])
+    chosen["plan"]["steps"] = [{"step": "fuse", "arguments": {"members": [{"inputs": ["title"], "plan": inner}]}}]
+    told = read(render(report)).text
+    assert "Inside." in told
+    assert '"steps"' not in told

@@ -102,7 +102,7 @@ def test_a_need_that_nobody_comes_near_blocks_alone_and_the_nearest_is_named():
     near = measured(front, "near", 940, 4.0)
     found = map_of(front, near)
     assert found["blocking"] == [
-        {"need": "accuracy >= 0.999", "how": "alone", "best": {"name": "near", "measured": 0.94}}
+        {"need": "accuracy >= 0.999", "unit": "", "how": "alone", "best": {"name": "near", "measured": 0.94}}
     ]
     assert {one["candidate"] for one in found["points"]} == {"near"}  # what is further off by every need is no point
 
@@ -144,3 +144,11 @@ def test_what_was_not_measured_makes_no_point():
     found = map_of(front, best)
     assert found["points"] == []
     assert found["blocking"][0]["best"] is None
+
+
+def test_no_limit_of_nothing_is_offered():
+    need = needs.parse("recall for b >= 0.9")
+    few = bounds.proportion(1, 3)
+    value = Value(need.key, 1 / 3, few.low, few.high, 3, details={"successes": 1, "trials": 3, "of": 1000})
+    told = relax.offer(need, value, test_rows=1000, level=0.95)
+    assert told is None or told > 0.001

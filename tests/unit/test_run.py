@@ -153,3 +153,25 @@ def test_an_event_line_that_a_kill_cut_short_does_not_spoil_the_next(tmp_path):
     recorder(event("done", exit=0))
     recorder.close()
     assert [json.loads(line)["event"] for line in path.read_text().splitlines()] == ["stage", "done"]
+
+
+def test_what_somebody_else_put_into_the_folder_is_never_replaced(tmp_path):
+    out = tmp_path / "out"
+    with Run(out, identity={}) as run:
+        run.once("decide 1", lambda: 1)
+        (out / "processor").mkdir()  # of a bundle whose placing was killed
+        (out / "mine.csv").write_text("a,b\n", encoding="utf-8")
+        (out / "notes").mkdir()
+        run.set_foreign_aside()
+        [aside] = out.glob(".aside-*")
+        assert sorted(path.name for path in aside.iterdir()) == ["mine.csv", "notes"]
+        assert (out / "processor").is_dir()
+    (out / "mine.csv").write_text("a,b\n", encoding="utf-8")
+    with pytest.raises(InputError, match=r"holds mine\.csv, which no build put there") as caught:
+        Run(out, identity={})
+    assert caught.value.code == "build.foreign"
+    (out / "mine.csv").unlink()
+    with pytest.raises(InputError, match="lies in") as caught:
+        Run(out, identity={}, cache=out / "cache")
+    assert caught.value.code == "build.cache-inside"
+    Run(out, identity={}, cache=tmp_path / "cache").__exit__(None, None, None)
