@@ -728,7 +728,7 @@ KINDS: dict[str, list[Kind]] = {
         Kind("an export of nothing", of_bundle(None, "export"), ("Say what to export", "--deploy")),
         Kind("an export to a runtime that there is not", of_bundle(None, "export", "--to", "tensorrt"), ("no runtime called 'tensorrt'", "There is")),
         Kind("an export to the runtime of several models", of_bundle(None, "export", "--to", "cascade"), ("no runtime called 'cascade'", "There is: onnx")),
-        Kind("an export of weights that are not there", of_bundle(None, "export", "--to", "torch", "--out", "{folder}/torch"), ("no weights to export",)),
+        Kind("an export of weights that are not there", of_bundle(None, "export", "--to", "torch", "--out", "{folder}/torch"), ("no weights of its own to export",)),
         Kind("an export over other files", lambda folder: [*of_bundle(None, "export", "--deploy")(folder), good(folder)], ("good.csv exists already", "another folder")),
         Kind("an export into the bundle itself", of_bundle(None, "export", "--deploy", "{folder}/bundle/small"), ("lies inside the bundle",)),
         Kind("an export below a file", lambda folder: [*of_bundle(None, "export", "--deploy")(folder), good(folder) + "/small"], ("Nothing can be written to", "another folder")),

@@ -107,14 +107,19 @@ def test_a_full_disk_is_no_fault_of_the_data(tmp_path, monkeypatch):
     assert "goes on from here" in answer.stderr
 
 
-def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path, monkeypatch):
+def test_ctrl_c_says_that_the_same_command_goes_on_where_it_does(tmp_path, monkeypatch):
     def stopped(source: object) -> None:
         raise KeyboardInterrupt
 
     monkeypatch.setattr("sartor.data.read.find", stopped)
-    answer = bad_input.command(["audit", good(tmp_path)], tmp_path)
-    assert answer.exit == 130
-    assert "the same command goes on" in answer.stderr
+    for words, goes_on in (
+        (["build", good(tmp_path), "--need", "accuracy >= 0.5"], True),
+        (["audit", good(tmp_path)], False),
+    ):
+        answer = bad_input.command(words, tmp_path)
+        assert answer.exit == 130
+        assert "sartor: stopped" in answer.stderr
+        assert ("the same command goes on" in answer.stderr) == goes_on  # an audit keeps nothing
 
 
 def test_a_long_text_is_a_text_and_not_the_name_of_a_file(tmp_path):
