@@ -140,8 +140,15 @@ def report_record(
     }
 
 
-def _cell(text: str) -> str:
-    """A text as it may stand in a cell of a Markdown table, or in its prose: it can neither end the cell nor be HTML."""
+def _code(text: str) -> str:
+    """A text as code in Markdown, whatever signs it holds; in a cell of a table too."""
+    line = " ".join(text.split()).replace("|", r"\|")
+    fence = "`" * (1 + max(map(len, re.findall("`+", line)), default=0))
+    return f"{fence} {line} {fence}" if "`" in line else f"{fence}{line}{fence}"
+
+
+def _prose(text: str) -> str:
+    """A text within Markdown: it is neither HTML nor a sign of the format."""
     return re.sub(r"([\\|`*_\[\]<>])", r"\\\1", " ".join(html.escape(text, quote=False).split()))
 
 
@@ -157,7 +164,7 @@ def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
         "---",
         yaml.safe_dump(metadata, sort_keys=False).strip(),
         "---",
-        f"# {_cell(record['name'])}",
+        f"# {_prose(record['name'])}",
         "",
         f"Made by Sartor {record['sartor']} on {record['created'][:10]} from {record['data']['rows']:,} rows.",
         "",
@@ -177,7 +184,7 @@ def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
             if need["measured"] is None
             else f"{brief(need['measured'], against=need['limit'])} {need['unit']}".strip()
         )
-        lines.append(f"| {_cell(need['need'])} | {measured} | {bounds} | {need['n']:,} | **{need['verdict']}** |")
+        lines.append(f"| {_code(need['need'])} | {measured} | {bounds} | {need['n']:,} | **{need['verdict']}** |")
     lines += [
         "",
         *([_targets_line(meta["heads"]), ""] if len(meta["heads"]) > 1 else []),
@@ -185,9 +192,9 @@ def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
         if record["needs"]
         else "",
         "",
-        _cell(record["reason"]),
+        _prose(record["reason"]),
         "",
-        f"Data: {_cell(record['data']['rule'])}",
+        f"Data: {_prose(record['data']['rule'])}",
         "",
         "```sh",
         "sartor serve .          # an API and a page to try it on",
@@ -201,7 +208,7 @@ def card(record: Mapping[str, Any], meta: Mapping[str, Any]) -> str:
 
 def _targets_line(heads: Sequence[Mapping[str, Any]]) -> str:
     """What a reader of a model of several targets has to know."""
-    listed = ", ".join(f"{_cell(head['target'])} ({head['task']})" for head in heads)
+    listed = ", ".join(f"{_code(head['target'])} ({head['task']})" for head in heads)
     return f"It answers several targets at once, and an answer holds that to each under its name: {listed}."
 
 

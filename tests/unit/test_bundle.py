@@ -74,3 +74,28 @@ def test_deployed_files_alone_are_a_bundle(tmp_path):
     alone = bundles.load(tmp_path / "deployed")
     assert not (tmp_path / "deployed" / "report.json").exists()
     assert alone.digest == bundle.digest
+
+
+def test_the_card_shows_what_was_typed_and_it_cannot_act():
+    from sartor import package
+
+    head = {"target": "<img src=x onerror=alert(1)>", "task": "classify"}
+    need = {"need": 'recall for "a|b`c" >= 0.9', "measured": 0.899996, "low": 0.88, "high": 0.91, "limit": 0.9}
+    record = {
+        "name": "<b>bold</b>",
+        "sartor": "0",
+        "created": "2026-11-23T18:00:00Z",
+        "data": {"rows": 10, "rule": "stratified by '<script>x</script>' | [a](b)"},
+        "needs": [need | {"unit": "", "n": 10, "confidence": 0.9999551, "verdict": "unproven"}],
+        "look": {"number": 1},
+        "reason": "It *is* the best.",
+    }
+    meta = {"inputs": [{"kind": "text"}], "heads": [head, head | {"target": "b"}], "backbone": {"ref": "ngram"}}
+    card = package.card(record, meta)
+    for typed in ("<b>", "<script", "[a](b)", "*is*"):
+        assert typed not in card
+    [row] = [line for line in card.splitlines() if "recall" in line]
+    assert '`` recall for "a\\|b`c" >= 0.9 ``' in row
+    assert "0.9 |" not in row.replace(">= 0.9", "")  # the figure does not round to the limit
+    assert "99.996%" in row
+    assert "`<img src=x onerror=alert(1)>` (classify)" in card  # as code, which is never HTML
