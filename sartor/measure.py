@@ -698,6 +698,6 @@ def _with_rungs(
         unit=unit,
         confidence=confidence,
         method=method,
-        note="" if at else f"There are too few {few} for a bound.",
+        note="" if at else f"No bound can be given: there are too few {few}, or nothing varies among them.",
         details=(details or {}) | {"ladder": ladder},
     )
