@@ -380,8 +380,10 @@ def export(
     from sartor import export as exporting
     from sartor.errors import InputError
 
-    if to is None and (deploy is None or out is not None):
+    if to is None and deploy is None:
         raise InputError("export.nothing", known=", ".join(exporting.runtimes()))
+    if to is None and out is not None:
+        raise InputError("needs.value", key="--out", expected="a runtime in --to beside it", found=out)
     if deploy is not None:
         made = exporting.deploy(bundle, deploy)
         print(f"{made.path}: {made.deployed_bytes() / 1e6:.2f} MB")

@@ -272,9 +272,8 @@ def parse(text: str, *, task: str = "classify", targets: Mapping[str, str] = Map
     if len(text) > MAX_NEED:
         expected = f"text of at most {MAX_NEED} characters"
         raise InputError("needs.value", key="needs", expected=expected, found=f"{text[:40]}…")
-    text = re.sub(
-        r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]", " ", text
-    )  # of the same length, so that the mark below a message stands where it should
+    # Of the same length, so that the mark below a message stands where it should.
+    text = re.sub(r"[\r\n\v\f\x1c-\x1e\x85\u2028\u2029]", " ", text)
     target, begin = _prefix(text)
     tokens = list(_tokens(text, begin))
     at = 0

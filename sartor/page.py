@@ -659,9 +659,8 @@ def _when(report: Record) -> str:
 def _standfirst(report: Record, state: str) -> Child:
     need = _quality_need(report)
     whole = _int(_part(report, "data", "splits"), "test")
-    of_some = _text(need, "setting") or re.search(
-        r"\bfor\b", _text(need, "need")
-    )  # its n are those of a slice, a class, or answered
+    # Where its n are those of a slice, of a class, or of what was answered.
+    of_some = _text(need, "setting") or re.search(r"\bfor\b", _text(need, "need"))
     rows = (whole if of_some else _int(need, "n")) or whole
     if state == "none" and not any(report.values()):
         return _t("standfirst.empty")
@@ -1532,9 +1531,8 @@ def _curve(report: Record, sharing: Sequence[Record]) -> Html | None:
     at = epochs if by_epoch else steps
     kept = [(where, point) for where, point in zip(at, points, strict=True) if where is not None]
     loss = {name: _series(kept, name) for name in ("train_loss", "valid_loss")}
-    lower = (
-        _part(report, "primary").get("better") == "lower"
-    )  # training maximises, so what is better when lower was turned round
+    # Training maximises, so what is better when lower was turned round.
+    lower = _part(report, "primary").get("better") == "lower"
     valid = {"valid": [(where, -value if lower else value) for where, value in _series(kept, "valid")]}
     panels = [(lines, title) for lines, title in ((loss, "loss"), (valid, "valid")) if any(lines.values())]
     if not panels:
@@ -1926,9 +1924,8 @@ def _mistakes(report: Record) -> Html | None:
 def _mistakes_of(mistakes: Sequence[Record]) -> Html | None:
     if not mistakes:
         return None
-    sure = any(
-        _number(item, "probability") is not None for item in mistakes
-    )  # a number, or several classes, have no one probability
+    # A number, or several classes at once, have no one probability.
+    sure = any(_number(item, "probability") is not None for item in mistakes)
     rows = [_mistake(item, sure=sure) for item in mistakes[:MOST_ROWS]]
     heads = [
         *([(_t("mistake.probability"), "number")] if sure else []),

@@ -168,10 +168,12 @@ def read(bundle: Path) -> dict[str, Any]:
 
 def brief(value: float, *, against: float | None = None) -> str:
     """A figure to four digits, or to more where these would make it look like a limit that it is not at."""
-    digits = 4
-    while against is not None and digits < 12 and value != against and float(f"{value:.{digits}g}") == against:
-        digits += 1
-    return f"{value:,.0f}" if abs(value) >= 10**digits else f"{value:.{digits}g}"
+    told = ""
+    for digits in range(4, 13):
+        told = f"{value:,.{digits - 4}f}" if abs(value) >= 1e4 else f"{value:.{digits}g}"
+        if against is None or value == against or float(told.replace(",", "")) != against:
+            break
+    return told
 
 
 def percent_of_confidence(confidence: float) -> str:

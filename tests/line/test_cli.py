@@ -46,3 +46,10 @@ def test_the_last_setting_of_a_key_counts_and_an_option_of_its_own_before_it(tmp
     settings = ["budget=5m", "budget=10m"]
     assert cli._needs(str(tmp_path / "a.csv"), {}, {}, settings).budget_s == 600
     assert cli._needs(str(tmp_path / "a.csv"), {}, {"budget": "20m"}, settings).budget_s == 1200
+
+
+def test_a_folder_for_another_runtime_wants_the_runtime(tmp_path):
+    answer = sartor("export", str(tmp_path), "--deploy", str(tmp_path / "small"), "--out", str(tmp_path / "torch"))
+    assert answer.returncode == 2
+    assert "--out takes a runtime in --to beside it" in answer.stderr
+    assert not (tmp_path / "small").exists()

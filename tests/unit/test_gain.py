@@ -258,3 +258,13 @@ def test_rows_that_hang_together_count_for_fewer():
         rows.append(front.prospects._of_rows(key)["rows"])
     assert rows[0] == 1000
     assert rows[1] == pytest.approx(1000 * ((0.943 - 0.915) / (0.965 - 0.88)) ** 2, rel=0.3)
+
+
+def test_two_measurements_of_a_dozen_servers_lie_as_far_apart_as_is_believed():
+    from sartor.measure import _of_one_more
+
+    rng = np.random.default_rng(0)
+    first, second = ([_of_one_more(np.exp(rng.normal(0, 0.08, 12)), 0.95) for _ in range(4_000)] for _ in range(2))
+    apart = np.array([math.log(other.high / one.high) for one, other in zip(first, second, strict=True)])
+    error = np.mean([math.log(one.high / one.low) for one in first]) / (2 * 1.645)
+    assert apart.std() / error == pytest.approx(gain.AGAIN, abs=0.05)

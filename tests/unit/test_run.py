@@ -11,6 +11,7 @@ from sartor.board import clock
 from sartor.display import Display, instead_lines, verdict_lines
 from sartor.errors import InputError
 from sartor.events import Recorder, event
+from sartor.report import brief
 from sartor.run import Run
 
 
@@ -175,3 +176,12 @@ def test_what_somebody_else_put_into_the_folder_is_never_replaced(tmp_path):
         Run(out, identity={}, cache=out / "cache")
     assert caught.value.code == "build.cache-inside"
     Run(out, identity={}, cache=tmp_path / "cache").__exit__(None, None, None)
+
+
+def test_a_figure_has_as_many_digits_as_keep_it_off_its_limit():
+    assert brief(0.89996) == "0.9"
+    assert brief(0.89996, against=0.9) == "0.89996"
+    assert brief(0.9, against=0.9) == "0.9"
+    assert brief(12345.6) == "12,346"
+    assert brief(12345.2, against=12345) == "12,345.2"
+    assert brief(0.0000123456) == "1.235e-05"
