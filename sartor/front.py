@@ -34,7 +34,8 @@ from sartor.report import Key, Report, Value
 GOOD_ENOUGH = 0.9
 HOPELESS = 0.05
 SHARE_FOR_PREFERENCE = 0.25  # of what is left of the budget, once everything is likely met
-LEAST_CHANCE = 0.03  # of meeting every need, that a candidate is tried for
+# Of meeting every need, or what is added to that chance of the likeliest so far, that a candidate is tried for.
+LEAST_CHANCE = 0.03
 UNLIKELY, EARLY_SHARE = 0.06, 0.6  # what has less chance is not begun where it may end after this share of the budget
 SCOUT_SHARE = 0.2  # of what a dear candidate takes, for which its body is looked at as it is before
 PRECISIONS = {"float32": "Float weights, with fused operators.", "int8": "Eight-bit weights."}
@@ -362,8 +363,8 @@ class Front:
     def next(self, *, left_s: float) -> Decision:
         """What to try now. left_s: of the budget, less what judging the winner will take.
 
-        Of what may meet every need that of the greatest chance for its time, where the likeliest one then still fits. Once one candidate is good
-        enough: its eight bits, and what is likely to be better by the preference for a quarter of what is left. When nothing is likely to be
+        Of what may raise the chance that every need is met what may raise it most for its time, where what may raise it most then still fits. Once one
+        candidate is good enough: its eight bits, and what is likely to be better by the preference for a quarter of what is left. When nothing is likely to be
         good enough any more: what shows best how near one can come, within EARLY_SHARE of the budget; and then the end.
         """
         seen = {one.id: self.outlook(one, left_s=left_s) for one in self.waiting}
@@ -515,10 +516,12 @@ class Front:
         hopeless = [c for c in self.found if c.cause == "hopeless"]
         if hopeless:
             likeliest = max(hopeless, key=lambda c: c.outlook.get("chance", 0.0))
-            said.append(
-                f"The search ended early: of {len(hopeless)} that were not tried, the likeliest to meet every need was {likeliest.plan.name}, "
-                f"with a chance of {likeliest.outlook.get('chance', 0.0):.1%}."
-            )
+            expected = likeliest.outlook.get("chance", 0.0)
+            if expected < UNLIKELY:
+                what = f"the likeliest to meet every need was {likeliest.plan.name}, with a chance of {expected:.1%}"
+            else:
+                what = f"none was likely to raise its chance of {chosen.chance:.0%} much"
+            said.append(f"The search ended early: of {len(hopeless)} that were not tried, {what}.")
         passed = [c for c in self.found if c.cause == "time"]
         if passed and chosen not in good:
             said.append(
@@ -567,7 +570,7 @@ class Front:
         if not pick.parent or self._parent(pick) is not None or not whole:
             return self._go(pick, why, seen)
         # The precision of the cut, where there is a choice: so that what the cut takes and saves is told apart from what fewer bits do.
-        parent = max(whole, key=lambda one: (one.precision == pick.precision, seen[one.id].promise))
+        parent = max(whole, key=lambda one: (one.precision == pick.precision, self._worth(seen[one.id])))
         # Trained for as long as the cut has it, not for all that is left: else nothing would be left for the cut.
         steps = {move.step for move in parent.plan.moves}
         sized = replace(parent, sizes={step: size for step, size in seen[pick.id].sizes.items() if step in steps})
@@ -592,6 +595,15 @@ class Front:
     def _good(self) -> list[Candidate]:
         """Those that are good enough, the first of them first."""
         return [c for c in self.found if c.status == "measured" and not c.trivial and c.chance >= GOOD_ENOUGH]
+
+    def _likeliest(self) -> Candidate | None:
+        """That of the greatest chance to meet every need, by its validation, so far."""
+        return max(self._serious(), key=lambda one: one.chance, default=None)
+
+    def _worth(self, seen: Outlook) -> float:
+        """By how much a candidate may raise the chance that every need is met, over that of the likeliest so far."""
+        likeliest = self._likeliest()
+        return seen.worth(0.0 if likeliest is None else likeliest.chance)
 
     def _serious(self) -> list[Candidate]:
         """What was measured beside the trivial baseline."""
@@ -618,19 +630,24 @@ class Front:
         early_s = math.inf
         if self.needs.budget_s is not None:
             early_s = left_s - (1 - EARLY_SHARE) * self.needs.budget_s
+        worth, likeliest = {one.id: self._worth(seen[one.id]) for one in candidates}, self._likeliest()
+        # Then there is nothing that has to be said early.
+        hoped_for = likeliest is not None and likeliest.chance >= UNLIKELY
         hopeful = [
             one
             for one in candidates
-            if seen[one.id].chance >= LEAST_CHANCE
-            and (seen[one.id].chance >= UNLIKELY or seen[one.id].longest_s <= early_s)
+            if worth[one.id] >= LEAST_CHANCE
+            and (hoped_for or worth[one.id] >= UNLIKELY or seen[one.id].longest_s <= early_s)
         ]
         if hopeful:
             pick = self._for_its_time(hopeful, seen, left_s)
             if (scout := self._scout(pick, candidates, seen)) is not None:
                 tells = "tells for little how far that will come and how long it takes"
                 return scout, f"It shares its first steps with {pick.plan.name}, and {tells}."
-            told = f"{seen[pick.id].chance:.0%} likely to meet every need, in about {seen[pick.id].seconds:.0f} s"
-            return pick, f"{told}: the most for its time."
+            told = f"{seen[pick.id].chance:.0%} likely to meet every need"
+            if likeliest is not None and hoped_for:
+                told += f", and may add {100 * worth[pick.id]:.0f} points to the {likeliest.chance:.0%} of {likeliest.plan.name}"
+            return pick, f"{told}, in about {seen[pick.id].seconds:.0f} s: the most for its time."
         tried = [one for one in self.found if not one.trivial and one.status in ("measured", "imagined")]
         if not tried and candidates:
             cheapest = min(candidates, key=lambda one: seen[one.id].seconds)
@@ -649,25 +666,29 @@ class Front:
         known = [one for one in candidates if one.kind == "frozen" and one.body == pick.body]
         if not known:
             return None
-        scout = max(known, key=lambda one: seen[one.id].promise / seen[one.id].seconds)
+        scout = max(known, key=lambda one: self._worth(seen[one.id]) / seen[one.id].seconds)
         then = self.prospects.cost.copy()
         then.imagine(scout.plan)
         more = seen[scout.id].seconds + then.seconds(with_sizes(pick.plan, seen[pick.id].sizes)) - seen[pick.id].seconds
         return scout if more <= SCOUT_SHARE * seen[pick.id].seconds else None
 
     def _for_its_time(self, hopeful: Sequence[Candidate], seen: Mapping[str, Outlook], left_s: float) -> Candidate:
-        """That of the greatest chance for its time; but the likeliest one where it, or one as likely, would not fit afterwards."""
-        best = max(hopeful, key=lambda one: seen[one.id].promise / seen[one.id].seconds)
-        likeliest = max(hopeful, key=lambda one: seen[one.id].promise)
+        """What is worth most for its time; but what is worth most where it, or one as good, would not fit afterwards."""
+        best = max(hopeful, key=lambda one: self._worth(seen[one.id]) / seen[one.id].seconds)
+        likeliest = max(hopeful, key=lambda one: self._worth(seen[one.id]))
         if likeliest is best or math.isinf(left_s):
             return best
         then = self.prospects.cost.copy()
         then.imagine(with_sizes(best.plan, seen[best.id].sizes))
         left = left_s - seen[best.id].seconds
         after = {one.id: self.outlook(one, left_s=left, cost=then) for one in hopeful if one.weights != best.weights}
-        fit = [after[one.id].promise for one in hopeful if one.id in after and not self._shut(one, after[one.id], left)]
-        both = 1 - (1 - seen[best.id].promise) * (1 - max(fit, default=0.0))
-        return likeliest if seen[likeliest.id].promise > both else best
+        fit = [
+            self._worth(after[one.id])
+            for one in hopeful
+            if one.id in after and not self._shut(one, after[one.id], left)
+        ]
+        both = 1 - (1 - self._worth(seen[best.id])) * (1 - max(fit, default=0.0))
+        return likeliest if self._worth(seen[likeliest.id]) > both else best
 
     def _for_the_map(
         self, candidates: Sequence[Candidate], seen: Mapping[str, Outlook]
@@ -751,15 +772,18 @@ class Front:
         return Passed("met", why)
 
     def _why_hopeless(self, seen: Outlook) -> Passed:
-        """Why one is not tried that hardly anything speaks for."""
+        """Why one is not tried that hardly anything speaks for, or that adds hardly anything to what is there."""
         need = min(self.asked, key=lambda need: seen.chances[need.key])
         said = f"Its chance to meet every need is {seen.chance:.1%}"
         if need.key in seen.guesses:
             ends = seen.scales[need.key].interval(seen.guesses[need.key])
             low, mid, high = (f"{ends[end]:.3g}" for end in ("low", "mid", "high"))
             said += f": about {mid} ({low} to {high}) is expected where {need.text} is asked"
-        if seen.chance >= LEAST_CHANCE:
+        likeliest, worth = self._likeliest(), self._worth(seen)
+        if worth >= LEAST_CHANCE:
             said += f"; too little for the {seen.seconds:.0f} s that it would take so late in the budget"
+        elif likeliest is not None and seen.chance >= LEAST_CHANCE:
+            said += f"; beside {likeliest.plan.name}, at {likeliest.chance:.0%}, it would add {100 * worth:.0f} points to the chance"
         return Passed("hopeless", f"{said}.")
 
     def _why_it_ends(self, shut: Mapping[str, Passed], whole: Mapping[str, Outlook]) -> str:
@@ -767,10 +791,14 @@ class Front:
         causes = [one.cause for one in shut.values()]
         if not causes:
             return "Everything was tried."
-        if any(one.cause == "time" and whole[name].chance >= LEAST_CHANCE for name, one in shut.items()):
+        if any(one.cause == "time" and self._worth(whole[name]) >= LEAST_CHANCE for name, one in shut.items()):
             return "The budget has no time left for what may meet every need."
-        made = {"hopeless", "time"} & set(causes)
-        return "Nothing that is left is likely to meet every need." if made else "What is left cannot be made."
+        if not {"hopeless", "time"} & set(causes):
+            return "What is left cannot be made."
+        likeliest = self._likeliest()
+        if likeliest is None or likeliest.chance < UNLIKELY:
+            return "Nothing that is left is likely to meet every need."
+        return f"{likeliest.plan.name} has a chance of {likeliest.chance:.0%} to meet every need, and nothing that is left is likely to raise it much."
 
     def _sibling(self, candidate: Candidate) -> Candidate | None:
         """The one of the same weights that was tried."""

@@ -365,10 +365,17 @@ def chance(need: Need, guess: Guess, scale: Scale, *, rows: float, level: float,
     return beyond.below(scale.of(need.limit) - float(special.ndtri(level)) * noise)
 
 
-def promise(
-    need: Need, guess: Guess, scale: Scale, *, rows: float, judged_by: float, level: float, noise: float, sure: float
-) -> float:
-    """The chance that validation will say of a candidate that it is at least so `sure` to meet a need of quality; that is when the search ends.
+@dataclass(frozen=True)
+class Stakes:
+    """What validation can tell of a need of quality, on the scale of its measure."""
+
+    needed: float  # what test rows must measure, where validation says the same
+    on_test: float  # the noise of the measure over the test rows
+    on_valid: float  # and over the validation rows
+
+
+def stakes(need: Need, scale: Scale, *, rows: float, judged_by: float, level: float, noise: float) -> Stakes | None:
+    """What a need asks of the rows; None where no answers to so many of them prove it.
 
     rows, level, noise: as of `chance`. judged_by: validation rows that count.
     """
@@ -376,14 +383,21 @@ def promise(
         trials = max(1, round(rows))
         fewest = fewest_that_meet(trials, need.limit / scale.unit + scale.over, level)
         if fewest is None:
-            return 0.0
+            return None
         share = min(max(fewest / trials, LEAST_WRONG), 1 - LEAST_WRONG)
         needed, of_row = math.log((1 - share) / share), 1 / math.sqrt(share * (1 - share))
     else:
         needed, of_row = scale.of(need.limit) - float(special.ndtri(level)) * noise, noise * math.sqrt(rows)
-    on_test, on_valid = of_row / math.sqrt(rows), of_row / math.sqrt(max(1.0, judged_by))
-    wanted = needed - float(special.ndtri(sure)) * math.hypot(on_test, on_valid)
-    return Guess(guess.mean, math.hypot(guess.spread, on_valid)).below(wanted)
+    return Stakes(needed, of_row / math.sqrt(rows), of_row / math.sqrt(max(1.0, judged_by)))
+
+
+def validated(told: Stakes, expected: Guess) -> np.ndarray:
+    """The chances that a need will be met, as validation will have them, in equally likely cases from the best to the worst [nodes].
+
+    expected: what validation will measure.
+    """
+    measured = expected.mean + expected.spread * NODES
+    return np.asarray(special.ndtr((told.needed - measured) / math.hypot(told.on_test, told.on_valid)))
 
 
 def _shares(scale: Scale, guess: Guess) -> np.ndarray:

@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from sartor import cuts, gain, leaves
 from sartor.cost import Cost, epochs_wanted, with_sizes
 from sartor.gain import Belief, Guess, Nature, Scale
@@ -22,7 +24,6 @@ if TYPE_CHECKING:
 
 NETWORK_SHARE = 0.3  # of the measured matrix speed that one request has
 FITTED_MS, TRIVIAL_MB = 0.25, 0.002  # latency of n-grams, cells and trees beside the server's own; size of a bias
-BY_LUCK = 0.1  # what needs that are met without validation being sure are worth, of those that it is sure of
 LONGEST = 2.0  # standard deviations of a forecast: it takes longer in one case of forty
 TIME_SPREAD = 0.3  # of the logarithm of a training time
 Sizes = Mapping[str, Mapping[str, int]]  # {step: {argument: value}}
@@ -38,17 +39,24 @@ class Outlook:
     guesses: Mapping[Key, Guess]
     scales: Mapping[Key, Scale]
     chances: Mapping[Key, float]  # of each need, to be met on the test rows
-    promises: Mapping[Key, float]  # of each need, that validation will be sure enough of it for the search to end
+    # Of each need of quality: the chances as validation will have them, in equally likely cases from the best to the worst.
+    validated: Mapping[Key, np.ndarray]
+    sure: float  # the chance at which the search ends
 
     @property
     def chance(self) -> float:
         """Of meeting every need at once."""
         return gain.together(self.chances.items())
 
-    @property
-    def promise(self) -> float:
-        """What it is worth to try: the chance that the search ends with it, and a little where the needs may be met without validation being sure."""
-        return (1 - BY_LUCK) * gain.together(self.promises.items()) + BY_LUCK * self.chance
+    def worth(self, best: float) -> float:
+        """By how much its being made is expected to raise the chance that every need is met, as validation has it, over that of the best so far.
+
+        Where nothing was made that is about its own chance (the knowledge gradient: Frazier, Powell and Dayanik 2008, section 3). What ends the search counts as met: the rest of the budget
+        is spared.
+        """
+        cases = np.minimum.reduce(list(self.validated.values())) if self.validated else np.ones(1)
+        rest = gain.together((key, one) for key, one in self.chances.items() if key not in self.validated)
+        return rest * float(np.maximum(0.0, np.where(cases >= self.sure, 1.0, cases) - best).mean())
 
     @property
     def chance_of_system(self) -> float:
@@ -122,7 +130,7 @@ class Prospects:
         candidates so far. cost: where other things than now are made.
         """
         if candidate.kind == "given":
-            return Outlook(0.0, 0.0, {}, {}, {}, {}, {})
+            return Outlook(0.0, 0.0, {}, {}, {}, {}, {}, self.sure)
         cost = cost or self.cost
         sizes = self._sizes(candidate, made, parent, left_s, cost)
         plan = with_sizes(candidate.plan, sizes)
@@ -131,8 +139,8 @@ class Prospects:
         scales = {key: self.scale(key) for key in self.beliefs}
         guesses = {key: belief.guess(self._traits(nature, key)) for key, belief in self.beliefs.items()}
         chances = {need.key: self._chance(need, guesses, spent_s + seconds) for need in self.needs}
-        promises = {need.key: self._promise(need, guesses, chances[need.key]) for need in self.needs}
-        return Outlook(seconds, longest_s, sizes, guesses, scales, chances, promises)
+        validated = {need.key: self._validated(need, nature) for need in self.needs if need.kind == "quality"}
+        return Outlook(seconds, longest_s, sizes, guesses, scales, chances, validated, self.sure)
 
     def learn(self, candidate: Candidate) -> None:
         """What a measured candidate teaches about all others."""
@@ -181,13 +189,16 @@ class Prospects:
             return gain.chance_of_system(need, guess)
         return gain.chance(need, guess, self.scale(need.key), **self._of_rows(need.key))
 
-    def _promise(self, need: Need, guesses: Mapping[Key, Guess], chance: float) -> float:
-        """The chance that validation will be sure enough of a need; of what is not about the answers it is that of meeting it."""
-        if need.kind == "system":
-            return chance
-        judged_by = self._judged_by.get(need.key, float(self.test_rows))
-        told = self._of_rows(need.key)
-        return gain.promise(need, guesses[need.key], self.scale(need.key), judged_by=judged_by, sure=self.sure, **told)
+    def _validated(self, need: Need, nature: Nature) -> np.ndarray:
+        """The chances of a need of quality as validation will have them. What is measured on the same validation rows has their luck in common."""
+        key, scale = need.key, self.scale(need.key)
+        judged_by = self._judged_by.get(key, float(self.test_rows))
+        told = gain.stakes(need, scale, judged_by=judged_by, **self._of_rows(key))
+        if told is None:
+            return np.zeros_like(gain.NODES)
+        shared, own = gain.rows_trait(told.on_valid)
+        guess = self.beliefs[key].guess(dict(self._traits(nature, key)) | shared)
+        return gain.validated(told, Guess(guess.mean, math.hypot(guess.spread, own)))
 
     def _of_rows(self, key: Key) -> dict[str, float]:
         """What the test rows are worth: their number that counts, the level of their bounds, and the noise of the measure over all of them."""

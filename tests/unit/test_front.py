@@ -10,7 +10,7 @@ import pytest
 from sartor import bounds, needs
 from sartor.cost import with_sizes
 from sartor.errors import InputError
-from sartor.front import Candidate, Front, Profile, chance
+from sartor.front import GOOD_ENOUGH, Candidate, Front, Profile, chance
 from sartor.plan import Plan
 from sartor.report import Key, Report, Value
 
@@ -233,6 +233,33 @@ def test_an_unreachable_need_ends_early_when_the_evidence_is_there():
     assert {one.cause for one in others} == {"hopeless"}
     assert all("accuracy >= 0.999 is asked" in one.why for one in others)
     assert "ended early" in front.reason(front.best())
+
+
+def test_what_adds_little_to_the_chance_that_is_there_is_not_made():
+    """One in four to meet every need would be worth ten minutes if nothing were there; beside what is likelier than not it is worth little."""
+    front = front_of("accuracy >= 0.86", "size <= 40 MB", budget="3h")
+    tried(front, "majority", 250, 0.6, megabytes=0.01)
+    tried(front, "ngram", 800, 0.8, megabytes=5.0)
+    tried(front, "minilm-frozen-int8", 820, megabytes=23.5)
+    tuned = tried(front, "minilm-tuned-int8", 888, megabytes=23.5)
+    assert 0.5 < tuned.chance < GOOD_ENOUGH
+    passed_over = ("minilm-last-blocks-int8", "minilm-tuned-cut-to-2-thin-blocks-int8")
+    for name in passed_over:
+        outlook = front.outlook(waiting(front, name), left_s=9000)
+        assert outlook.worth(0.0) == pytest.approx(outlook.chance, abs=0.05)
+        assert outlook.chance > 0.2 > 0.03 > outlook.worth(tuned.chance)
+    made = []
+    while (decision := front.next(left_s=9000)).candidate is not None:
+        assert f"to the {tuned.chance:.0%} of {tuned.plan.name}" in decision.why
+        made.append(tried(front, decision.candidate, 870, megabytes=23.5).id)
+    assert not {*made} & {*passed_over}
+    assert f"{tuned.plan.name} has a chance of {tuned.chance:.0%}" in decision.why
+    for one in front.pass_over(decision):
+        front.add(one)
+    left = {one.id: one for one in front.found if one.status == "skipped"}
+    for name in passed_over:
+        assert f"beside {tuned.plan.name}" in left[name].why
+    assert "none was likely to raise its chance" in front.reason(front.best())
 
 
 def test_the_map_is_drawn_within_three_fifths_of_the_budget():

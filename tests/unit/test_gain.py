@@ -166,16 +166,24 @@ def test_the_fewest_that_meet_are_where_the_bound_passes_the_limit():
     assert bounds.fewest_that_meet(0, limit=0.5) is None
 
 
-def test_a_search_ends_later_than_a_need_may_be_met():
-    """Validation has to be sure: of what is likelier than not to be met it says so in fewer cases."""
-    need = needs.parse("accuracy >= 0.9")
-    told = {"rows": 900.0, "level": 0.95, "noise": 0.1}
-    for accuracy in (0.91, 0.93):
+def test_what_validation_will_say_is_counted_through_its_cases():
+    """Against drawn ones: what is true, what of it the validation rows show, and what is thought of that on the test rows."""
+    need, rng = needs.parse("accuracy >= 0.9"), np.random.default_rng(0)
+    told = gain.stakes(need, ACCURACY, rows=900, judged_by=600, level=0.95, noise=0.1)
+    fewest = bounds.fewest_that_meet(900, limit=0.9, level=0.95)
+    for accuracy in (0.88, 0.91, 0.93, 0.97):
         guess = Guess(ACCURACY.of(accuracy), 0.1)
-        met = gain.chance(need, guess, ACCURACY, **told)
-        assert gain.promise(need, guess, ACCURACY, judged_by=900, sure=0.9, **told) < met
-    sure = Guess(ACCURACY.of(0.97), 0.05)
-    assert gain.promise(need, sure, ACCURACY, judged_by=900, sure=0.9, **told) > 0.95
+        expected = Guess(guess.mean, math.hypot(guess.spread, told.on_valid))
+        cases = gain.validated(told, expected)
+        assert (np.diff(cases) <= 0).all()
+        true = 1 - 1 / (1 + np.exp(-(guess.mean + guess.spread * rng.standard_normal(4000))))
+        right = rng.binomial(600, true)
+        drawn = [bounds.chance_met(int(one), 600, test_trials=900, limit=0.9, level=0.95) for one in right[:400]]
+        assert cases.mean() == pytest.approx(np.mean(drawn), abs=0.06)
+        assert np.mean(cases >= 0.9) == pytest.approx(np.mean(np.array(drawn) >= 0.9), abs=0.08)
+    assert told.needed == pytest.approx(ACCURACY.of(fewest / 900))
+    impossible = needs.parse("accuracy >= 0.999")
+    assert gain.stakes(impossible, ACCURACY, rows=900, judged_by=900, level=0.95, noise=0.1) is None
 
 
 def test_of_measures_that_are_no_proportion_the_bound_takes_its_part():
