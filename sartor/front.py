@@ -1,10 +1,10 @@
 """The front of the search: which plans there are for these data and needs, which to try next, what each was measured to be, which is best.
 
 Validation chooses here and the test split is never seen. A candidate counts as good enough when the chance that each of its needs
-will be *met* on the test rows is at least 0.9, not when its validation score passes the limit. Until then the next one is that of the greatest chance
-for its time, which is believed anew after every measurement (`sartor.gain`, `sartor.cost`). Of boxes that are opened until the first success this is the
-best order where they are independent (Smith's ratio rule), and within four times the best where they hang together (Feige, Lovász and Tetali
-2004; adaptively, Golovin and Krause 2011).
+will be *met* on the test rows is at least 0.9, not when its validation score passes the limit. Until then the next one is what is expected to raise
+that chance most for its time, over the best so far; it is believed anew after every measurement (`sartor.gain`, `sartor.cost`). While nothing has a chance that is
+its own chance, and of boxes that are opened until the first success this is the best order where they are independent (Smith's ratio rule), and within four times
+the best where they hang together (Feige, Lovász and Tetali 2004; adaptively, Golovin and Krause 2011).
 """
 
 from __future__ import annotations
@@ -36,7 +36,8 @@ HOPELESS = 0.05
 SHARE_FOR_PREFERENCE = 0.25  # of what is left of the budget, once everything is likely met
 # Of meeting every need, or what is added to that chance of the likeliest so far, that a candidate is tried for.
 LEAST_CHANCE = 0.03
-UNLIKELY, EARLY_SHARE = 0.06, 0.6  # what has less chance is not begun where it may end after this share of the budget
+# While nothing has this chance: what is worth less is not begun where it may end after this share of the budget.
+UNLIKELY, EARLY_SHARE = 0.06, 0.6
 SCOUT_SHARE = 0.2  # of what a dear candidate takes, for which its body is looked at as it is before
 PRECISIONS = {"float32": "Float weights, with fused operators.", "int8": "Eight-bit weights."}
 WORTH_A_LOOK = 0.1  # chance to be better by what is preferred; and on the map, logarithm of what a need's gap is expected to shrink by
@@ -654,7 +655,7 @@ class Front:
             return cheapest, "Not likely to meet every need, but nothing beside the baseline was measured yet."
         known = [one for one in candidates if self._is_pretrained(one.body) and seen[one.id].seconds <= early_s]
         known = [one for one in known if seen[one.id].chance_of_system >= LEAST_CHANCE]
-        if known and not any(self._is_pretrained(one.body) for one in tried):
+        if known and not hoped_for and not any(self._is_pretrained(one.body) for one in tried):
             cheapest = min(known, key=lambda one: seen[one.id].seconds)
             return cheapest, "No need is called out of reach before a pretrained body was measured."
         return self._for_the_map([one for one in candidates if seen[one.id].longest_s <= early_s], seen)
@@ -673,10 +674,11 @@ class Front:
         return scout if more <= SCOUT_SHARE * seen[pick.id].seconds else None
 
     def _for_its_time(self, hopeful: Sequence[Candidate], seen: Mapping[str, Outlook], left_s: float) -> Candidate:
-        """What is worth most for its time; but what is worth most where it, or one as good, would not fit afterwards."""
-        best = max(hopeful, key=lambda one: self._worth(seen[one.id]) / seen[one.id].seconds)
-        likeliest = max(hopeful, key=lambda one: self._worth(seen[one.id]))
-        if likeliest is best or math.isinf(left_s):
+        """What is worth most for its time; but what is worth most of all where it, or one as good, would not fit afterwards."""
+        worth = {one.id: self._worth(seen[one.id]) for one in hopeful}
+        best = max(hopeful, key=lambda one: worth[one.id] / seen[one.id].seconds)
+        most = max(hopeful, key=lambda one: worth[one.id])
+        if most is best or math.isinf(left_s):
             return best
         then = self.prospects.cost.copy()
         then.imagine(with_sizes(best.plan, seen[best.id].sizes))
@@ -687,8 +689,10 @@ class Front:
             for one in hopeful
             if one.id in after and not self._shut(one, after[one.id], left)
         ]
-        both = 1 - (1 - self._worth(seen[best.id])) * (1 - max(fit, default=0.0))
-        return likeliest if self._worth(seen[likeliest.id]) > both else best
+        likeliest = self._likeliest()
+        room = 1.0 if likeliest is None else 1 - likeliest.chance  # that there is for any rise
+        both = room * (1 - (1 - worth[best.id] / room) * (1 - max(fit, default=0.0) / room))
+        return most if worth[most.id] > both else best
 
     def _for_the_map(
         self, candidates: Sequence[Candidate], seen: Mapping[str, Outlook]
@@ -783,7 +787,8 @@ class Front:
         if worth >= LEAST_CHANCE:
             said += f"; too little for the {seen.seconds:.0f} s that it would take so late in the budget"
         elif likeliest is not None and seen.chance >= LEAST_CHANCE:
-            said += f"; beside {likeliest.plan.name}, at {likeliest.chance:.0%}, it would add {100 * worth:.0f} points to the chance"
+            adds = f"it would add less than {100 * LEAST_CHANCE:.0f} points to the chance"
+            said += f"; beside {likeliest.plan.name}, at {likeliest.chance:.0%}, {adds}"
         return Passed("hopeless", f"{said}.")
 
     def _why_it_ends(self, shut: Mapping[str, Passed], whole: Mapping[str, Outlook]) -> str:

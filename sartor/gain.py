@@ -369,9 +369,18 @@ def chance(need: Need, guess: Guess, scale: Scale, *, rows: float, level: float,
 class Stakes:
     """What validation can tell of a need of quality, on the scale of its measure."""
 
-    needed: float  # what test rows must measure, where validation says the same
-    on_test: float  # the noise of the measure over the test rows
-    on_valid: float  # and over the validation rows
+    needed: float  # what test rows must measure
+    rows: float  # of the test part that count
+    judged_by: float  # of the validation part
+    of_row: float | None = None  # the noise of the measure times the root of the rows; of a share its value tells it
+
+    def on_valid(self, true: float) -> float:
+        """The noise over the validation rows, where this is true."""
+        of_row = self.of_row
+        if of_row is None:
+            wrong = min(max(float(special.expit(true)), LEAST_WRONG), 1 - LEAST_WRONG)
+            of_row = 1 / math.sqrt(wrong * (1 - wrong))
+        return of_row / math.sqrt(self.judged_by)
 
 
 def stakes(need: Need, scale: Scale, *, rows: float, judged_by: float, level: float, noise: float) -> Stakes | None:
@@ -379,25 +388,33 @@ def stakes(need: Need, scale: Scale, *, rows: float, judged_by: float, level: fl
 
     rows, level, noise: as of `chance`. judged_by: validation rows that count.
     """
-    if scale.odds and need.op == ">=":
-        trials = max(1, round(rows))
-        fewest = fewest_that_meet(trials, need.limit / scale.unit + scale.over, level)
-        if fewest is None:
-            return None
-        share = min(max(fewest / trials, LEAST_WRONG), 1 - LEAST_WRONG)
-        needed, of_row = math.log((1 - share) / share), 1 / math.sqrt(share * (1 - share))
-    else:
-        needed, of_row = scale.of(need.limit) - float(special.ndtri(level)) * noise, noise * math.sqrt(rows)
-    return Stakes(needed, of_row / math.sqrt(rows), of_row / math.sqrt(max(1.0, judged_by)))
+    judged_by = max(1.0, judged_by)
+    if not scale.odds or need.op != ">=":
+        needed = scale.of(need.limit) - float(special.ndtri(level)) * noise
+        return Stakes(needed, rows, judged_by, noise * math.sqrt(rows))
+    trials = max(1, round(rows))
+    fewest = fewest_that_meet(trials, need.limit / scale.unit + scale.over, level)
+    return None if fewest is None else Stakes(math.log((trials - fewest + 0.5) / (fewest + 0.5)), trials, judged_by)
 
 
 def validated(told: Stakes, expected: Guess) -> np.ndarray:
     """The chances that a need will be met, as validation will have them, in equally likely cases from the best to the worst [nodes].
 
-    expected: what validation will measure.
+    expected: what validation will measure. Shares are compared by their angles, of which the noise is the same everywhere (Anscombe 1948): where a handful of wrong
+    answers are allowed, log-odds are as wide as what they are to tell apart.
     """
     measured = expected.mean + expected.spread * NODES
-    return np.asarray(special.ndtr((told.needed - measured) / math.hypot(told.on_test, told.on_valid)))
+    noise = math.hypot(1 / math.sqrt(told.rows), 1 / math.sqrt(told.judged_by))
+    if told.of_row is not None:
+        apart, noise = told.needed - measured, told.of_row * noise
+    else:
+        apart, noise = _angle(measured) - _angle(told.needed), 0.5 * noise
+    return np.asarray(special.ndtr(apart / max(noise, 1e-9)))
+
+
+def _angle(odds: Any) -> Any:
+    """Of the share that is right, by the log-odds of what is wrong."""
+    return np.arcsin(np.sqrt(special.expit(-odds)))
 
 
 def _shares(scale: Scale, guess: Guess) -> np.ndarray:

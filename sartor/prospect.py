@@ -139,7 +139,8 @@ class Prospects:
         scales = {key: self.scale(key) for key in self.beliefs}
         guesses = {key: belief.guess(self._traits(nature, key)) for key, belief in self.beliefs.items()}
         chances = {need.key: self._chance(need, guesses, spent_s + seconds) for need in self.needs}
-        validated = {need.key: self._validated(need, nature) for need in self.needs if need.kind == "quality"}
+        quality = [need for need in self.needs if need.kind == "quality"]
+        validated = {need.key: self._validated(need, nature, guesses[need.key]) for need in quality}
         return Outlook(seconds, longest_s, sizes, guesses, scales, chances, validated, self.sure)
 
     def learn(self, candidate: Candidate) -> None:
@@ -189,14 +190,14 @@ class Prospects:
             return gain.chance_of_system(need, guess)
         return gain.chance(need, guess, self.scale(need.key), **self._of_rows(need.key))
 
-    def _validated(self, need: Need, nature: Nature) -> np.ndarray:
+    def _validated(self, need: Need, nature: Nature, true: Guess) -> np.ndarray:
         """The chances of a need of quality as validation will have them. What is measured on the same validation rows has their luck in common."""
         key, scale = need.key, self.scale(need.key)
         judged_by = self._judged_by.get(key, float(self.test_rows))
         told = gain.stakes(need, scale, judged_by=judged_by, **self._of_rows(key))
         if told is None:
             return np.zeros_like(gain.NODES)
-        shared, own = gain.rows_trait(told.on_valid)
+        shared, own = gain.rows_trait(told.on_valid(true.mean))
         guess = self.beliefs[key].guess(dict(self._traits(nature, key)) | shared)
         return gain.validated(told, Guess(guess.mean, math.hypot(guess.spread, own)))
 

@@ -262,6 +262,29 @@ def test_what_adds_little_to_the_chance_that_is_there_is_not_made():
     assert "none was likely to raise its chance" in front.reason(front.best())
 
 
+def test_what_few_test_rows_can_hardly_prove_is_not_tried_again_and_again():
+    """Not one of a hundred may be wrong: then nothing is worth much, however little a hundred rows tell."""
+    asked = needs.make(data="x.csv", needs=["accuracy >= 0.95"], budget="60m")
+    front = Front(asked, ENGLISH, task="classify", test_rows=100)
+    spent, made = 10.0, 0
+    while (decision := front.next(left_s=3600 - front.judging_s() - spent)).candidate is not None:
+        successes = {"majority": 250, "ngram": 800}.get(decision.candidate, 850)
+        tried(front, decision.candidate, successes, seconds=decision.forecast_s)
+        spent, made = spent + decision.forecast_s, made + 1
+    assert made <= 5
+    assert spent < 0.4 * 3600
+    assert decision.why == "Nothing that is left is likely to meet every need."
+
+
+def test_beside_what_is_likely_nothing_dear_is_made_for_a_need_to_be_called_out_of_reach():
+    front = front_of("accuracy >= 0.9", "latency_p95 <= 1.0 ms", budget="5h")
+    tried(front, "majority", 250, 0.6)
+    tried(front, "ngram", 925, 0.7)
+    assert 0.5 < front.found[-1].chance < GOOD_ENOUGH
+    decision = front.next(left_s=17_000)
+    assert "out of reach" not in decision.why
+
+
 def test_the_map_is_drawn_within_three_fifths_of_the_budget():
     front = front_of("accuracy >= 0.999", budget="60m")
     tried(front, "majority", 250, 0.6)
