@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import csv
+import fcntl
 import os
 import random
 import re
@@ -142,16 +143,24 @@ def opinions_csv(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def small_bundles(tmp_path_factory):
-    """One small bundle of pictures, one of recordings and one of cells."""
+    """One small bundle of pictures, one of recordings and one of cells. They are only read, so one process of a run builds them for all."""
     hostile = pytest.importorskip("hostile")
     from sartor import line, needs
 
-    home = tmp_path_factory.mktemp("small")
-    sources = {
-        "pictures": hostile.pictures(home / "pictures", 160),
-        "recordings": hostile.recordings(home / "recordings", 160),
-        "cells": hostile.table(home / "cells.csv", 200),
-    }
-    for name, source in sources.items():
-        line.build(needs.make(data=str(source), needs=["accuracy >= 0.6"], budget="10m"), home / f"built-{name}")
-    return {name: home / f"built-{name}" for name in sources}
+    base = tmp_path_factory.getbasetemp()
+    home = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "small"
+    home.mkdir(exist_ok=True)
+    names = ("pictures", "recordings", "cells")
+    with (home / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (home / "built").exists():
+            sources = {
+                "pictures": hostile.pictures(home / "pictures", 160),
+                "recordings": hostile.recordings(home / "recordings", 160),
+                "cells": hostile.table(home / "cells.csv", 200),
+            }
+            for name, source in sources.items():
+                asked = needs.make(data=str(source), needs=["accuracy >= 0.6"], budget="10m")
+                line.build(asked, home / f"built-{name}")
+            (home / "built").touch()
+    return {name: home / f"built-{name}" for name in names}
