@@ -237,7 +237,6 @@ class Front:
             task=task,
             test_rows=test_rows,
             level=self.level,
-            sure=GOOD_ENOUGH,
             targets=self.targets,
         )
 
@@ -604,7 +603,7 @@ class Front:
     def _worth(self, seen: Outlook) -> float:
         """By how much a candidate may raise the chance that every need is met, over that of the likeliest so far."""
         likeliest = self._likeliest()
-        return seen.worth(0.0 if likeliest is None else likeliest.chance)
+        return seen.worth(0.0 if likeliest is None else likeliest.chance, sure=GOOD_ENOUGH)
 
     def _serious(self) -> list[Candidate]:
         """What was measured beside the trivial baseline."""
@@ -641,7 +640,7 @@ class Front:
             and (hoped_for or worth[one.id] >= UNLIKELY or seen[one.id].longest_s <= early_s)
         ]
         if hopeful:
-            pick = self._for_its_time(hopeful, seen, left_s)
+            pick = self._for_its_time(hopeful, worth, seen, left_s)
             if (scout := self._scout(pick, candidates, seen)) is not None:
                 tells = "tells for little how far that will come and how long it takes"
                 return scout, f"It shares its first steps with {pick.plan.name}, and {tells}."
@@ -673,9 +672,10 @@ class Front:
         more = seen[scout.id].seconds + then.seconds(with_sizes(pick.plan, seen[pick.id].sizes)) - seen[pick.id].seconds
         return scout if more <= SCOUT_SHARE * seen[pick.id].seconds else None
 
-    def _for_its_time(self, hopeful: Sequence[Candidate], seen: Mapping[str, Outlook], left_s: float) -> Candidate:
+    def _for_its_time(
+        self, hopeful: Sequence[Candidate], worth: Mapping[str, float], seen: Mapping[str, Outlook], left_s: float
+    ) -> Candidate:
         """What is worth most for its time; but what is worth most of all where it, or one as good, would not fit afterwards."""
-        worth = {one.id: self._worth(seen[one.id]) for one in hopeful}
         best = max(hopeful, key=lambda one: worth[one.id] / seen[one.id].seconds)
         most = max(hopeful, key=lambda one: worth[one.id])
         if most is best or math.isinf(left_s):

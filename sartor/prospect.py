@@ -41,22 +41,21 @@ class Outlook:
     chances: Mapping[Key, float]  # of each need, to be met on the test rows
     # Of each need of quality: the chances as validation will have them, in equally likely cases from the best to the worst.
     validated: Mapping[Key, np.ndarray]
-    sure: float  # the chance at which the search ends
 
     @property
     def chance(self) -> float:
         """Of meeting every need at once."""
         return gain.together(self.chances.items())
 
-    def worth(self, best: float) -> float:
+    def worth(self, best: float, *, sure: float) -> float:
         """By how much its being made is expected to raise the chance that every need is met, as validation has it, over that of the best so far.
 
-        Where nothing was made that is about its own chance (the knowledge gradient: Frazier, Powell and Dayanik 2008, section 3). What ends the search counts as met: the rest of the budget
-        is spared.
+        Where nothing was made that is about its own chance (the knowledge gradient: Frazier, Powell and Dayanik 2008, section 3). What is at least so `sure` ends the search and
+        counts as met: the rest of the budget is spared.
         """
         cases = np.minimum.reduce(list(self.validated.values())) if self.validated else np.ones(1)
         rest = gain.together((key, one) for key, one in self.chances.items() if key not in self.validated)
-        return rest * float(np.maximum(0.0, np.where(cases >= self.sure, 1.0, cases) - best).mean())
+        return rest * float(np.maximum(0.0, np.where(cases >= sure, 1.0, cases) - best).mean())
 
     @property
     def chance_of_system(self) -> float:
@@ -97,15 +96,14 @@ class Prospects:
         task: str,
         test_rows: int,
         level: float,
-        sure: float,
         targets: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
-        """fusions: by name the body for each kind of input. keys: measures to believe something about, beside those of the needs. level: of the bounds of quality. sure: the chance of *met* at which the
-        search ends. targets: the task of each, where there are several."""
+        """fusions: by name the body for each kind of input. keys: measures to believe something about, beside those of the needs. level: of the bounds of quality.
+        targets: the task of each, where there are several."""
         self.profile, self.bodies, self.needs, self.task = profile, list(bodies), list(needs), task
         self.fusions = fusions
         self.targets = targets
-        self.test_rows, self.level, self.sure = test_rows, level, sure
+        self.test_rows, self.level = test_rows, level
         self.cost = Cost(profile)
         asked = [*keys, *(need.key for need in needs)]
         self.beliefs = {key: Belief() for key in asked if key.measure != "training_time"}
@@ -130,7 +128,7 @@ class Prospects:
         candidates so far. cost: where other things than now are made.
         """
         if candidate.kind == "given":
-            return Outlook(0.0, 0.0, {}, {}, {}, {}, {}, self.sure)
+            return Outlook(0.0, 0.0, {}, {}, {}, {}, {})
         cost = cost or self.cost
         sizes = self._sizes(candidate, made, parent, left_s, cost)
         plan = with_sizes(candidate.plan, sizes)
@@ -141,7 +139,7 @@ class Prospects:
         chances = {need.key: self._chance(need, guesses, spent_s + seconds) for need in self.needs}
         quality = [need for need in self.needs if need.kind == "quality"]
         validated = {need.key: self._validated(need, nature, guesses[need.key]) for need in quality}
-        return Outlook(seconds, longest_s, sizes, guesses, scales, chances, validated, self.sure)
+        return Outlook(seconds, longest_s, sizes, guesses, scales, chances, validated)
 
     def learn(self, candidate: Candidate) -> None:
         """What a measured candidate teaches about all others."""
