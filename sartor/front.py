@@ -42,6 +42,7 @@ SCOUT_SHARE = 0.2  # of what a dear candidate takes, for which its body is looke
 PRECISIONS = {"float32": "Float weights, with fused operators.", "int8": "Eight-bit weights."}
 WORTH_A_LOOK = 0.1  # chance to be better by what is preferred; and on the map, logarithm of what a need's gap is expected to shrink by
 PACKING = ("export", "quantise")  # steps that change no weights
+MOST_NAMED = 3  # of what was not tried, in the reason of a choice
 FEW_ROWS = 24  # of a class, up to which embeddings are contrasted
 FAST, SIZE = Key("latency_p95", setting=(("concurrency", 1.0),)), Key("size")  # measured of every candidate
 
@@ -522,13 +523,13 @@ class Front:
             else:
                 what = f"none was likely to raise its chance of {chosen.chance:.0%} much"
             said.append(f"The search ended early: of {len(hopeless)} that were not tried, {what}.")
-        passed = [c for c in self.found if c.cause == "time"]
+        # Of what could have met the needs, the likeliest alone: there are many, and each stands in the table with its reason.
+        passed = [c for c in self.found if c.cause == "time" and c.outlook.get("chance", 0.0) >= LEAST_CHANCE]
+        passed.sort(key=lambda c: -c.outlook["chance"])
         if passed and chosen not in good:
-            said.append(
-                "Not tried for lack of time: "
-                + "; ".join(f"{c.plan.name} (about {c.forecast_s:.0f} s)" for c in passed)
-                + "."
-            )
+            named = "; ".join(f"{c.plan.name} (about {c.forecast_s:.0f} s)" for c in passed[:MOST_NAMED])
+            more = f"; and {len(passed) - MOST_NAMED} more" if len(passed) > MOST_NAMED else ""
+            said.append(f"Not tried for lack of time: {named}{more}.")
         return " ".join(said)
 
     def judging_s(self) -> float:

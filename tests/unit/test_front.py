@@ -285,6 +285,23 @@ def test_beside_what_is_likely_nothing_dear_is_made_for_a_need_to_be_called_out_
     assert "out of reach" not in decision.why
 
 
+def test_of_what_the_time_did_not_hold_the_likeliest_are_named():
+    front = front_of("accuracy >= 0.88", "size <= 40 MB", budget="5m")
+    tried(front, "majority", 250, 0.6, megabytes=0.01)
+    chosen = tried(front, "minilm-frozen-int8", 870, megabytes=23.5)
+    decision = front.next(left_s=1.0)
+    assert decision.candidate is None
+    for one in front.pass_over(decision):
+        front.add(one)
+    late = {one.plan.name: one.outlook["chance"] for one in front.found if one.cause == "time"}
+    said = front.reason(chosen).split("Not tried for lack of time: ")[1]
+    named = [name for name in late if f"{name} (about" in said]
+    could = [name for name in late if late[name] >= 0.03]
+    assert len(named) == 3 < len(could) < len(late)  # in float they are too large
+    assert min(late[name] for name in named) >= max(late[name] for name in could if name not in named)
+    assert said.endswith(f"; and {len(could) - 3} more.")
+
+
 def test_the_map_is_drawn_within_three_fifths_of_the_budget():
     front = front_of("accuracy >= 0.999", budget="60m")
     tried(front, "majority", 250, 0.6)
