@@ -63,6 +63,9 @@ def attach(body: Any, adapter: Mapping[str, Any]) -> None:
     Raises: InputError `plan.body` where a body has no place for it, `leaf.missing-package`.
     """
     method = adapter["method"]
+    if (before := attached(body)) is not None:
+        why = f"it has an adapter already ({before['method']}), which cannot become part of its weights"
+        raise InputError("plan.body", method=method, why=why)
     if method in LOW_RANK:
         _inject(body, adapter)
     elif method == "bottleneck":

@@ -241,7 +241,7 @@ def sha256(path: Path) -> str:
 
 def sweep(folder: Path) -> None:
     """Removes what an interrupted write or step left aside."""
-    for pattern in (".writing-*", ".replaced-*", "*.kept"):
+    for pattern in (".writing-*", ".replaced-*", "*.kept", "*.followed"):
         for left in folder.glob(pattern):
             shutil.rmtree(left, ignore_errors=True)
 

@@ -17,7 +17,8 @@ from torch.nn import functional
 from sartor import activations, leaves, shaping, tuning
 from sartor import model as models
 from sartor.data.batch import batches
-from sartor.data.dataset import Rows
+from sartor.data.dataset import Joined, Rows
+from sartor.data.split import answerable
 from sartor.device import autocast, device, tensor, tensors
 
 RELATION_HEADS = 12  # at most, into which queries, keys and values are split to compare them
@@ -48,7 +49,7 @@ class Work(tuning.Work):
         super().__init__(bundle, ctx, model, settings)
         self.taught, self.labelled = taught, len(self.ids)
         more = beside(ctx, unlabelled=taught.unlabelled, copies=taught.copies, slips=taught.slips, pieces=taught.pieces)
-        self.inputs = [*self.train.inputs, *more]
+        self.inputs = Joined(self.train.inputs, more)
         self.ids = [*self.ids, *self.processor.encode(more)]
         self.costs = self.processor.costs(self.ids)
         outputs = [head["output"] for head, _ in self.heads]
@@ -103,7 +104,11 @@ class Work(tuning.Work):
 
     def _follow(self) -> None:
         teacher = models.load(self.ctx.members[0])
-        why = _why_not_followed(self.model, teacher, self.ids, self._encoded_by_teacher())
+        settings = self.settings
+        if settings.noise or (settings.augment and hasattr(self.processor, "augmented")):
+            why = "words change in every epoch, and the states of the teacher are those of the words as they were"
+        else:
+            why = _why_not_followed(self.model, teacher, self.ids, self._encoded_by_teacher())
         if why:
             self.ctx.note(why_not_followed=why)
             return
@@ -155,7 +160,7 @@ def fit(bundle: Any, ctx: Any, *, unlabelled: bool, copies: int, slips: float, p
     body, record, chosen = backbone.fit(
         bundle.path,
         meta["backbone"],
-        [*train.inputs, *more],
+        Joined(train.inputs, more),
         targets,
         task=task,
         spec=spec,
@@ -167,11 +172,11 @@ def fit(bundle: Any, ctx: Any, *, unlabelled: bool, copies: int, slips: float, p
     return {"backbone": record}
 
 
-def beside(ctx: Any, *, unlabelled: bool, copies: int, slips: float, pieces: int) -> list[dict[str, Any]]:
+def beside(ctx: Any, *, unlabelled: bool, copies: int, slips: float, pieces: int) -> Sequence[dict[str, Any]]:
     """Inputs that have no label of their own: rows without one, copies of the training rows with slips, and new ones out of pieces of two rows each; the same
     for the same seed."""
     columns = [column["name"] for column in ctx.inputs]
-    found = list(Rows(ctx.dataset.table, columns, ctx.splits.unlabelled)) if unlabelled else []
+    found: list[dict[str, Any]] = []
     kinds = {column["name"]: leaves.load("modality", column["kind"]) for column in ctx.inputs}
     rng = np.random.default_rng(ctx.seed)
     rows = ctx.examples("train").inputs
@@ -189,7 +194,16 @@ def beside(ctx: Any, *, unlabelled: bool, copies: int, slips: float, pieces: int
     for _ in range(pieces if any(hasattr(leaf, "pieced") for leaf in kinds.values()) else 0):
         others = rng.permutation(len(rows))
         found += [changed(row, "pieced", rows[int(other)]) for row, other in zip(rows, others, strict=True)]
-    return found
+    return Joined(_answerable(ctx, columns), found) if unlabelled else found
+
+
+def _answerable(ctx: Any, columns: Sequence[str]) -> Rows:
+    """Rows without a label that can be read: a model is never asked about the others."""
+    rows = Rows(ctx.dataset.table, columns, ctx.splits.unlabelled)
+    can = answerable(rows, ctx.inputs)
+    if not can.all():
+        ctx.note(unreadable=int((~can).sum()))
+    return Rows(ctx.dataset.table, columns, rows.numbers[can])
 
 
 def asked(ctx: Any, inputs: Sequence[Any], outputs: Sequence[str], *, bf16: bool) -> dict[str, np.ndarray]:
@@ -249,6 +263,8 @@ def _why_not_followed(student: Any, teacher: Any, ids: Sequence[Any], others: Se
     for model in (student, teacher):
         if not hasattr(model.body, "embedded") or len(model.body.blocks()) < 1:
             return "only states of encoders of text are followed"
+    if len(teacher.body.blocks()) < 2:
+        return "the teacher has one block, and what its last one reads are the words themselves"
     if any(list(one) != list(other) for one, other in zip(ids, others, strict=True)):
         return "student and teacher read other tokens"
     lengths = np.array([len(one) for one in ids])

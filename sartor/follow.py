@@ -111,10 +111,12 @@ def follow(
         return None if timeout_s is None else max(0.0, timeout_s - (time.monotonic() - began))
 
     names = keys(plan, made_of=made_of)
-    done = 0
-    for number, name in enumerate(names, start=1):
-        if bundles.whole(cache / name):
-            done = number
+
+    def made() -> int:
+        """How many steps are done."""
+        return max((number for number, name in enumerate(names, start=1) if bundles.whole(cache / name)), default=0)
+
+    done = made()
     if done == len(names):
         events(event("step", plan=plan.name, step=plan.moves[-1].step, status="cached"))
         return bundles.load(cache / names[-1])
@@ -125,7 +127,6 @@ def follow(
     job = {
         "plan": plan.as_dict(),
         "keys": names,
-        "first": done,
         "data": str(data),
         "cache": str(cache),
         "threads": threads,
@@ -138,11 +139,11 @@ def follow(
     bundles.sweep(cache)
     pieces = 1
     for attempt in range(1, MOST_ATTEMPTS + 1):
-        code, last = _run_child(job | {"pieces": pieces}, cache, events, left_s())
+        code, last = _run_child(job | {"pieces": pieces, "first": made()}, cache, events, left_s())
         if code >= 0 or attempt == MOST_ATTEMPTS or left_s() == 0:
             break
-        # Killed from outside, by the kernel for its memory perhaps: once more, from its last checkpoint, with smaller batches that have
-        # the same gradient, but for batch norm.
+        # Killed from outside, by the kernel for its memory perhaps: the step that was at work once more, from its last checkpoint, with
+        # smaller batches that have the same gradient, but for batch norm.
         pieces *= 2
         message = f"{plan.name}: {_why(code, cache)}; once more, each batch in {pieces} pieces"
         events(event("log", level="error", code="plan.step-failed", message=message))
@@ -183,6 +184,8 @@ def _members(
 
 def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> None:
     """The child's work: every step from `first` on, each prefix written whole into the cache."""
+    import torch
+
     ends = math.inf if job.get("time_s") is None else time.monotonic() + job["time_s"]
     dataset, splits = store.load(Path(job["data"]))
     plan, cache = Plan.from_dict(job["plan"]), Path(job["cache"])
@@ -203,6 +206,8 @@ def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> 
         step = leaves.load("step", move.step)
         events(event("step", plan=plan.name, step=move.step, status="start"))
         began = time.monotonic()
+        # So that what a step draws does not depend on which of the steps before it ran in this process.
+        torch.manual_seed(job["seed"])
         ctx.notes, ctx.backbone = {}, before.meta["backbone"] if before else {}
         ctx.runtime = before.meta.get("runtime", {}).get("name", "") if before else ""
         ctx.members = [Path(path) for path in made]
@@ -217,7 +222,8 @@ def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> 
             bundles.write_json(
                 ctx.folder / "step.json", {"move": move.as_dict(), "seconds": seconds, "notes": ctx.notes}
             )
-        shutil.rmtree(ctx.checkpoints, ignore_errors=True)
+        for kind in (".checkpoints", ".taught"):
+            shutil.rmtree(ctx.checkpoints.with_suffix(kind), ignore_errors=True)
         events(event("step", plan=plan.name, step=move.step, status="done", seconds=round(seconds, 2)))
         before = bundles.load(cache / name, check=False)
 

@@ -34,7 +34,9 @@ from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 
 WATCHED = 20  # steps whose mean loss is watched, at most an epoch: one that diverged must not be gone back to
-DIVERGED, LEAST_LOSS = 3.0, 0.05  # times the very first loss, which no step has touched; what that counts as at least
+# Times the very first loss, which no step has touched; what that counts as at least. The first batch may be all easy: of a skewed target in its own standard deviations it
+# has .02 where the mean of all is about 1, which is what answering the mean loses.
+DIVERGED, LEAST_LOSS = 3.0, 0.5
 MANIFEST = "MANIFEST.json"
 EPOCH, STEP = "epoch", "step"  # kinds of checkpoints: where a run goes back to, and where it goes on
 KEPT = 2  # of each kind
@@ -127,6 +129,9 @@ def train(
     identity = hashlib.sha256(json.dumps([asdict(schedule), seed, len(lengths)], sort_keys=True).encode()).hexdigest()
     if (found := _newest(checkpoints, identity)) is not None:
         place, curve, best, mean = _restore(found, model, optimiser)
+        if watch is not None:  # it is told the epochs before as well
+            for record in curve:
+                watch(record)
         events(event("step", step=stage, status="resumed", checkpoint=found.name, done=place["step"], total=total))
     else:
         _check_room(checkpoints, model, copies=2 + schedule.average)
@@ -484,14 +489,18 @@ def _restore(
             if name.startswith(f"{number}.")
         }
         found |= {
-            name.split(".", 1)[1]: torch.tensor(value)
+            name.split(".", 1)[1]: torch.tensor(value, device=parameter.device)
             for name, value in state["steps"].items()
             if name.startswith(f"{number}.")
         }
         if found:
             optimiser.state[parameter] = found
+    where = {name: tensor.device for name, tensor in model.state_dict().items()}
     best, mean = (
-        load_file(file) if (file := folder / f"{name}.safetensors").is_file() else {} for name in ("best", "mean")
+        {key: tensor.to(where[key]) for key, tensor in load_file(file).items()}
+        if (file := folder / f"{name}.safetensors").is_file()
+        else {}
+        for name in ("best", "mean")
     )
     return state["place"], state["curve"], best, mean
 

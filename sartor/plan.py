@@ -138,7 +138,7 @@ def keys(plan: Plan, *, made_of: Mapping[str, Any]) -> list[str]:
     """The cache key of each prefix: the hash of all that makes it.
 
     made_of: data fingerprint, splits, seed, threads, precision, library versions, device. The digest of Sartor's own source and
-    that of every third-party leaf in use are added here.
+    that of every third-party leaf in use are added here, those of the plans that a step takes as well.
     """
     found = []
     state = _hash([source_digest(), dict(made_of)])
@@ -148,6 +148,7 @@ def keys(plan: Plan, *, made_of: Mapping[str, Any]) -> list[str]:
             leaves.third_party_digest("step", move.step),
             leaves.third_party_digest("backbone", str(leaf)) if leaf else None,
             leaves.third_party_digest("runtime", str(move.arguments.get("runtime", ""))),
+            *(keys(Plan.from_dict(member["plan"]), made_of={})[-1:] for member in move.arguments.get("members", ())),
         ]
         state = _hash([state, move.step, dict(move.arguments), foreign])
         found.append(state[:32])

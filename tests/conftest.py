@@ -111,7 +111,8 @@ def checkpoint(folder, texts, family="bert", sizes=SMALL, seed=0):
     wrapped = PreTrainedTokenizerFast(tokenizer_object=tokenizer, **SPECIAL)
     wrapped.save_pretrained(folder)
     torch.manual_seed(seed)
-    config = AutoConfig.for_model(family, vocab_size=tokenizer.get_vocab_size(), max_position_embeddings=96, **sizes)
+    sizes = {"max_position_embeddings": 96, **sizes}
+    config = AutoConfig.for_model(family, vocab_size=tokenizer.get_vocab_size(), **sizes)
     AutoModel.from_config(config).save_pretrained(folder)
     return folder
 

@@ -35,6 +35,11 @@ FAMILIES = (
     "albert",
 )
 CUT = ("bert", "distilbert", "roberta", "xlm-roberta", "electra")  # families whose blocks can be taken apart
+COUNTED_ON = {
+    "roberta": None,
+    "xlm-roberta": None,
+    "mpnet": 1,
+}  # families whose positions begin behind that of padding, which is this or what the checkpoint says
 MAX_TOKENS = 512
 LEAST_TOKENS, MOST_TOKENS = 32, 256  # attention's cost grows with the square; longer documents are read to this length
 BATCH_UNITS = 2048  # tokens of a padded batch: the fastest of 1,024 to 8,192 on two cores, in float32 and in bf16
@@ -79,6 +84,15 @@ def find(ref: str) -> Path:
     return pretrained.folder_of(ref, FAMILIES)
 
 
+def _positions(config: Mapping[str, Any]) -> int:
+    """Tokens that a checkpoint has positions for."""
+    there, family = int(config.get("max_position_embeddings", MAX_TOKENS)), config.get("model_type")
+    if family not in COUNTED_ON:
+        return there
+    padding = COUNTED_ON[family]
+    return there - 1 - int(config.get("pad_token_id", 1) if padding is None else padding)
+
+
 def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: int, **options: Any) -> dict[str, Any]:
     """Writes configuration and tokeniser; the weights stay where they are, named by their sha256.
 
@@ -98,9 +112,7 @@ def start(ref: str, folder: Path, *, columns: Sequence[str], inputs: Any, seed: 
     tokenizer.save_pretrained(target)
     config = json.loads((source / "config.json").read_text(encoding="utf-8"))
     shutil.copyfile(source / "config.json", folder / "config.json")
-    longest = min(
-        int(options.get("max_tokens", 256)), int(config.get("max_position_embeddings", MAX_TOKENS)), MAX_TOKENS
-    )
+    longest = min(int(options.get("max_tokens", 256)), _positions(config), MAX_TOKENS)
     names = [name for name in tokenizer.model_input_names if name in ("input_ids", "attention_mask", "token_type_ids")]
     settings = {
         "columns": list(columns),

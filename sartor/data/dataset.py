@@ -125,6 +125,28 @@ class Rows(Sequence[dict[str, Any]]):
         return self.table.column(name).take(pa.array(self.numbers)).to_pylist()  # type: ignore[no-any-return]
 
 
+class Joined(Sequence[dict[str, Any]]):
+    """The rows of several sequences, one after the other, made when they are asked for."""
+
+    def __init__(self, *parts: Sequence[dict[str, Any]]) -> None:
+        self.parts = parts
+        self.ends = np.cumsum([len(part) for part in parts])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, item: Any) -> Any:
+        if isinstance(item, slice):
+            return [self[place] for place in range(*item.indices(len(self)))]
+        place = range(len(self))[int(item)]
+        which = int(np.searchsorted(self.ends, place, side="right"))
+        return self.parts[which][place - int(self.ends[which]) + len(self.parts[which])]
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        for part in self.parts:
+            yield from part
+
+
 class _Bytes(Sequence[Any]):
     """The values of the one column of some rows."""
 

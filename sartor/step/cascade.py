@@ -64,7 +64,9 @@ def run(bundle: Any, ctx: Any, *, members: list[Any], lost: float) -> dict[str, 
     for place, one in enumerate(found):
         folder = ctx.folder / cascade.FOLDER / str(place)
         folder.mkdir(parents=True)
-        others = [name for name in one.manifest["files"] if not name.startswith(("processor/", "runtime/"))]
+        # What it is served by; of a fusion its members' processors as well.
+        served = ("processor/", "runtime/", "members/")
+        others = [name for name in one.manifest["files"] if not name.startswith(served)]
         bundles.link(one, folder, leave=others)
     ctx.note(sure=sure, asked_further=share, accuracy=scores)
     return {

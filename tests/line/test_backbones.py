@@ -75,6 +75,18 @@ def test_a_checkpoint_of_every_family_is_tuned_exported_quantised_and_answers(fa
     assert eight.deployed_bytes() < exported.deployed_bytes()
 
 
+@pytest.mark.parametrize("family", ["roberta", "mpnet", "bert"])
+def test_a_long_text_is_read_as_far_as_a_checkpoint_has_positions(family, rows, tmp_path):
+    dataset, _, settings = rows
+    few = SMALL | {"pad_token_id": 0 if family != "mpnet" else 1, "max_position_embeddings": 20}
+    source = checkpoint(tmp_path / family, dataset.table.column("text").to_pylist(), family, few)
+    moves = (Move("start", {"backbone": str(source), "max_tokens": 64}), Move("fit", {}), Move("export", {}))
+    found = follow.follow(Plan(family, moves), **settings | {"cache": tmp_path / "cache", "threads": 2})
+    told = json.loads((found.path / "processor" / "sartor.json").read_text())["max_tokens"]
+    assert told == {"roberta": 19, "mpnet": 18, "bert": 20}[family]
+    assert predict.load(found.path).predict(["the plot was superb " * 40])[0]["label"]
+
+
 def test_a_checkpoint_that_would_have_to_be_unpickled_is_refused(tmp_path):
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
     (tmp_path / "pytorch_model.bin").write_bytes(b"\x80\x04")

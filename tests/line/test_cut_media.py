@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -133,3 +134,28 @@ def test_what_such_a_net_has_not_is_refused(ground, given):
         )
     assert isinstance(caught.value, InputError)
     assert bundles.whole(made(settings, *beginning(leaf)).path)
+
+
+def test_rows_without_a_label_that_cannot_be_read_are_left_out(ground):
+    """Pictures or recordings of which one is no such thing: the teacher is asked about the others, whose bytes are not held."""
+    import pyarrow as pa
+
+    from sartor.data import store
+
+    dataset, splits, settings, leaf, _ = ground
+    [column] = [one["name"] for one in settings["made_of"]["inputs"]]
+    broken, *others = splits.train[:12].tolist()
+    values = dataset.table.column(column).to_pylist()
+    values[broken] = b"no picture, and no sound"
+    place = dataset.table.column_names.index(column)
+    table = dataset.table.set_column(place, column, pa.array(values, dataset.table.column(column).type))
+    home = settings["home"] / "broken"
+    bare = replace(splits, unlabelled=np.array([broken, *others]), train=splits.train[12:])
+    store.save(replace(dataset, table=table), bare, home / "data")
+    settings = settings | {"home": home, "made_of": settings["made_of"] | {"rows": "broken"}}
+    member = {"inputs": [column], "plan": Plan("t", beginning(leaf)).as_dict()}
+    taught = (Move("start", {"backbone": leaf, "leaf": leaf}), Move("distil", {"members": [member], "epochs": 1}))
+    made(settings, *taught)
+    told = notes(settings, *taught)
+    assert told["unreadable"] == 1
+    assert told["taught"]["beside"] == len(others)

@@ -412,6 +412,19 @@ def test_states_and_attention_of_the_teacher_are_followed(rows, tmp_path):
     assert near(followed) > near(plain) + 0.02
 
 
+@pytest.mark.parametrize(
+    ("more", "blocks", "why"), [({"noise": 0.1}, 4, "change in every epoch"), ({}, 1, "one block")]
+)
+def test_states_that_say_nothing_of_what_is_read_are_not_followed(rows, more, blocks, why):
+    _, _, settings, source = rows
+    small = (Move("start", {"backbone": source}), Move("fit", {}))
+    cut = (*small, Move("prune", {"blocks": blocks / 4})) if blocks < 4 else small
+    told = {"members": [{"inputs": ["text"], "plan": Plan("teacher", cut).as_dict()}], "epochs": 1, "hidden": 1.0}
+    taught = made(settings, *small, Move("distil", told | more))
+    assert why in notes(taught)["why_not_followed"]
+    assert len(notes(taught)["curve"]) == 1
+
+
 def test_relations_are_those_of_a_plain_reckoning():
     from sartor.distilling import related
 
@@ -454,6 +467,7 @@ def test_rows_without_a_label_and_copies_are_learned_from(rows, tmp_path):
     alone = made(settings, start, Move("fit", {}))
     assert accuracy(made(settings, start, Move("distil", asked), Move("export", {})), dataset, splits.test) >= 0.5
     assert taught.path != alone.path
+    assert not list((tmp_path / "cache").glob("*.taught"))  # what the teacher said is of no use afterwards
     student = made(
         settings, Move("start", {"backbone": source}), Move("fit", {}), Move("distil", asked | {"epochs": 1})
     )

@@ -155,6 +155,18 @@ def test_kept_activations_give_the_weights_that_are_had_without(rows):
     assert not list(settings["cache"].glob("*.kept"))
 
 
+def test_a_second_adapter_is_refused_where_the_first_cannot_become_weights(rows):
+    _, _, settings, source = rows
+    begin = (Move("start", {"backbone": source}), Move("fit", {}))
+    first = Move("bottleneck", {"width": 4, "epochs": 1})
+    with pytest.raises(InputError, match="bottleneck") as caught:
+        made(settings, *begin, first, Move("lora", {"epochs": 1}))
+    assert caught.value.code == "plan.body"
+    twice = made(settings, *begin, Move("lora", {"epochs": 1}), Move("lora", {"epochs": 1, "rank": 4}))
+    assert twice.meta["backbone"]["adapter"]["rank"] == 4
+    assert twice.meta["backbone"]["owns_weights"] is False
+
+
 @pytest.mark.parametrize(
     ("move", "code"),
     [

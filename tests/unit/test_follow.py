@@ -118,6 +118,42 @@ def test_a_fusion_ends_when_its_members_have_used_the_time(tmp_path, monkeypatch
     assert [name for name, _ in clock.given] == ["texts", "nets", "fused"]
 
 
+def test_what_a_killed_child_had_done_is_not_done_again(tmp_path, monkeypatch):
+    """The first child ends two of three steps and is killed in the third."""
+    plan = Plan("tuned", (Move("start", {"backbone": "convnet"}), Move("train", {}), Move("export", {})))
+    asked = []
+
+    def run(job: dict, cache: Path, events: object, timeout_s: float | None) -> tuple[int, int]:
+        asked.append((job["first"], job["pieces"]))
+        ends = 3 if len(asked) > 1 else 2
+        for key in job["keys"][job["first"] : ends]:
+            with bundles.writing(cache / key) as folder:
+                (folder / "bundle.json").write_text(json.dumps({"schema": bundles.SCHEMA}))
+        return (0, 2) if ends == 3 else (-9, 2)
+
+    monkeypatch.setattr(follow, "_run_child", run)
+    made_of = {"seed": 0, "inputs": INPUTS, "targets": {"label": "classify"}}
+    follow.follow(plan, data=tmp_path, cache=tmp_path / "cache", made_of=made_of, threads=1)
+    assert asked == [(0, 1), (2, 2)]
+
+
+def test_another_source_of_a_leaf_in_a_member_is_another_plan(monkeypatch):
+    def key() -> str:
+        return follow.keys(FUSED, made_of={"seed": 0})[-1]
+
+    before = key()
+    digests = {"convnet": "a"}
+    monkeypatch.setattr("sartor.leaves.third_party_digest", lambda kind, name: digests.get(name))
+    nets = [dict(member) for member in MEMBERS]
+    nets[1]["plan"] = Plan("nets", (Move("start", {"backbone": "convnet", "leaf": "convnet"}),)).as_dict()
+    fused = Plan("fused", (Move("fuse", {"members": nets}), Move("export", {})))
+    one = follow.keys(fused, made_of={"seed": 0})
+    digests["convnet"] = "b"
+    other = follow.keys(fused, made_of={"seed": 0})
+    assert one != other
+    assert before == key()
+
+
 def test_members_of_a_fusion_that_is_there_are_not_made_again(tmp_path, monkeypatch):
     import shutil
 

@@ -260,6 +260,36 @@ def test_a_loss_that_diverges_is_seen_within_the_steps_that_are_watched_and_mend
     assert caught.value.code in ("train.diverged", "train.not-finite")
 
 
+def test_a_first_batch_that_is_easy_is_no_measure_of_what_diverges(tmp_path):
+    """A skewed target: most rows are near the middle, a few far away, and none of the few stands in the first batch."""
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    x = torch.from_numpy(rng.normal(size=(ROWS, 8)).astype(np.float32))
+    y = 0.1 * x[:, 0]
+    y[200:] += 2.0
+    model = torch.nn.Linear(8, 1)
+    with torch.no_grad():
+        model.weight.zero_()
+        model.bias.zero_()
+    heard = []
+    order = [[np.arange(at, at + 16) for at in range(0, ROWS, 16)] for _ in range(4)]
+    first = float(y[:16].square().mean())
+    assert first < 0.05 < float(y.square().mean()) / 6  # which would have been seen as diverged
+    outcome = loop.train(
+        model,
+        lambda places: (model(x[places])[:, 0] - y[places]).square().mean(),
+        np.ones(ROWS, dtype=np.int64),
+        schedule=scheduled(patience=9),
+        validate=None,
+        checkpoints=tmp_path,
+        seed=0,
+        events=heard.append,
+        order=order,
+    )
+    assert len(outcome.curve) == 4
+    assert not [item for item in heard if item.get("code") == "train.diverged"]
+
+
 @pytest.mark.parametrize("stop", [3, 17, 21, 24, 40])
 def test_stopped_before_and_after_going_back_it_ends_with_the_same_bits(tmp_path, stop):
     undisturbed, _ = run(tmp_path / "whole", rate=20.0)

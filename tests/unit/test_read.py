@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from sartor.data import table as tables
-from sartor.data.dataset import Dataset
+from sartor.data.dataset import Dataset, Joined
 from sartor.data.delimited import sniff
 from sartor.data.read import read, rows
 from sartor.data.source import find
@@ -764,3 +764,15 @@ def test_whatever_a_file_holds_the_answer_is_rows_or_a_message(
         assert len(read(path)) > 0
     except InputError as error:
         assert str(path) in str(error) or error.code.startswith("schema.")  # noqa: PT017 - either outcome is right
+
+
+def test_rows_of_two_kinds_stand_one_after_the_other() -> None:
+    first, then = [{"a": 1}, {"a": 2}], [{"a": 3}]
+    joined = Joined(first, [], then)
+    assert len(joined) == 3
+    assert list(joined) == [joined[i] for i in range(3)] == [*first, *then]
+    assert joined[-1] == {"a": 3}
+    assert joined[1:] == [{"a": 2}, {"a": 3}]
+    assert len(Joined([])) == 0
+    with pytest.raises(IndexError):
+        joined[3]
