@@ -54,8 +54,8 @@ class Work(tuning.Work):
         self.costs = self.processor.costs(self.ids)
         outputs = [head["output"] for head, _ in self.heads]
         # What is changed anew in every epoch is answered anew, where teacher and student read alike; else the answer to the row as it is has to do.
-        anew = bool(settings.noise) or (settings.augment and hasattr(self.processor, "augmented"))
-        self.beside = _teachers(ctx, bundle) if anew else []
+        self.changes = bool(settings.noise) or (settings.augment and hasattr(self.processor, "augmented"))
+        self.beside = _teachers(ctx, bundle) if self.changes else []
         told = {} if self.beside else asked(ctx, self.inputs, outputs, bf16=settings.bf16)
         self.answers = {name: tensor(given) for name, given in told.items()}
         ctx.note(taught={"labelled": self.labelled, "beside": len(more), "teachers": len(ctx.members)})
@@ -104,11 +104,9 @@ class Work(tuning.Work):
 
     def _follow(self) -> None:
         teacher = models.load(self.ctx.members[0])
-        settings = self.settings
-        if settings.noise or (settings.augment and hasattr(self.processor, "augmented")):
+        why = _why_not_followed(self.model, teacher, self.ids, self._encoded_by_teacher())
+        if not why and self.changes:
             why = "words change in every epoch, and the states of the teacher are those of the words as they were"
-        else:
-            why = _why_not_followed(self.model, teacher, self.ids, self._encoded_by_teacher())
         if why:
             self.ctx.note(why_not_followed=why)
             return

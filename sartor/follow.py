@@ -140,7 +140,7 @@ def follow(
     pieces = 1
     for attempt in range(1, MOST_ATTEMPTS + 1):
         code, last = _run_child(job | {"pieces": pieces, "first": made()}, cache, events, left_s())
-        if code >= 0 or attempt == MOST_ATTEMPTS or left_s() == 0:
+        if code >= 0 or attempt == MOST_ATTEMPTS or left_s() == 0 or made() == len(names):
             break
         # Killed from outside, by the kernel for its memory perhaps: the step that was at work once more, from its last checkpoint, with
         # smaller batches that have the same gradient, but for batch norm.
@@ -201,6 +201,8 @@ def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> 
         ends=ends,
     )
     before = bundles.load(cache / job["keys"][job["first"] - 1]) if job["first"] else None
+    for name in job["keys"][: job["first"]]:  # of a child that was killed when it had just made one
+        _tidy(cache, name)
     members = job.get("members") or [[] for _ in plan.moves]
     for move, name, made in list(zip(plan.moves, job["keys"], members, strict=True))[job["first"] :]:
         step = leaves.load("step", move.step)
@@ -222,10 +224,15 @@ def run_steps(job: dict[str, Any], events: Events, stop: Stop | None = None) -> 
             bundles.write_json(
                 ctx.folder / "step.json", {"move": move.as_dict(), "seconds": seconds, "notes": ctx.notes}
             )
-        for kind in (".checkpoints", ".taught"):
-            shutil.rmtree(ctx.checkpoints.with_suffix(kind), ignore_errors=True)
+        _tidy(cache, name)
         events(event("step", plan=plan.name, step=move.step, status="done", seconds=round(seconds, 2)))
         before = bundles.load(cache / name, check=False)
+
+
+def _tidy(cache: Path, name: str) -> None:
+    """Removes what a step that is made had kept to go on with."""
+    for kind in ("checkpoints", "taught"):
+        shutil.rmtree(cache / f"{name}.{kind}", ignore_errors=True)
 
 
 def child_main(job_file: str) -> int:

@@ -34,9 +34,7 @@ from sartor.errors import SartorError
 from sartor.events import Events, event, silent
 
 WATCHED = 20  # steps whose mean loss is watched, at most an epoch: one that diverged must not be gone back to
-# Times the very first loss, which no step has touched; what that counts as at least. The first batch may be all easy: of a skewed target in its own standard deviations it
-# has .02 where the mean of all is about 1, which is what answering the mean loses.
-DIVERGED, LEAST_LOSS = 3.0, 0.5
+DIVERGED, LEAST_LOSS = 3.0, 0.05  # times the very first loss, which no step has touched; what that counts as at least
 MANIFEST = "MANIFEST.json"
 EPOCH, STEP = "epoch", "step"  # kinds of checkpoints: where a run goes back to, and where it goes on
 KEPT = 2  # of each kind
@@ -95,13 +93,15 @@ def train(
     rates: Callable[[str], float] | None = None,
     order: Order | None = None,
     watch: Callable[[dict[str, Any]], bool] | None = None,
+    least_loss: float = LEAST_LOSS,
 ) -> Outcome:
     """Trains in place and leaves the model with the weights of the epoch that the schedule keeps, or the mean of later ones where that is better.
 
     objective: positions [B] -> the mean loss of these examples. lengths: units of each example [n]. validate: runs the
     model on the validation examples and returns {"valid": score, higher is better, …}; None: there is nothing to judge by, and the last epoch's
     weights are kept. rates: from a parameter's name to its peak rate; `head_learning_rate` for heads and `learning_rate` for all else where left
-    out. order: batches, in place of random ones of like length. watch: told the record of every epoch; when it says so, training ends.
+    out. order: batches, in place of random ones of like length. watch: told the record of every epoch; when it says so, training ends. least_loss: what the
+    first loss counts as at least, where a batch may be all easy.
     checkpoints: a folder of this run alone; the newest whole checkpoint in it is resumed. pieces: that a batch is done in at least, each with a part of its rows. stop: asked to stop, the
     run saves after the step or the validation that it is in, and ends the process. Saving depends on the clock; what is computed never does.
     Raises: SartorError `train.not-finite` and `train.diverged` when lower rates did not help either, `train.out-of-memory` when one
@@ -174,7 +174,7 @@ def train(
             place["step"] += 1
             place["batch"] = number + 1
             place["loss_sum"] += value * len(positions)
-            if _diverges(place, value, watched=min(WATCHED, len(plan[epoch]))):
+            if _diverges(place, value, watched=min(WATCHED, len(plan[epoch])), least=least_loss):
                 trouble = SartorError("train.diverged", epoch=epoch + 1, batch=number + 1, loss=value)
                 break
             rows_since += len(positions)
@@ -336,14 +336,14 @@ def _gradients(
         gc.collect()
 
 
-def _diverges(place: dict[str, Any], value: float, *, watched: int) -> bool:
+def _diverges(place: dict[str, Any], value: float, *, watched: int, least: float) -> bool:
     """Whether the mean loss of the last `watched` steps is far above where it began; it is taken down in `place`."""
     if place["first_loss"] is None:
         place["first_loss"] = value
     place["recent"] = [*place["recent"], value][-watched:]
     if len(place["recent"]) < watched:
         return False
-    return float(np.mean(place["recent"])) > DIVERGED * max(LEAST_LOSS, float(place["first_loss"]))
+    return float(np.mean(place["recent"])) > DIVERGED * max(least, float(place["first_loss"]))
 
 
 def _groups(model: nn.Module, schedule: Schedule, rates: Callable[[str], float] | None = None) -> list[dict[str, Any]]:

@@ -103,6 +103,7 @@ def tune(
             stage=f"train {meta['backbone']['ref']}",
             rates=partial(rate_of, settings=settings, depths=_depths(model)),
             watch=watch,
+            least_loss=max(getattr(task, "LEAST_LOSS", loop.LEAST_LOSS) for _, task in made.heads),
         )
     ctx.note(curve=outcome.curve, best_epoch=outcome.best_epoch)
     if len(made.heads) > 1:

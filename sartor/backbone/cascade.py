@@ -51,6 +51,10 @@ class CascadeProcessor:
         """The rows [B], for `sartor.runtime.cascade`."""
         return {"rows": list(inputs), "processors": self.members}
 
+    def lacking(self, row: Mapping[str, Any]) -> str:
+        """What the first member that has nothing to go by would read; nothing where all have something. Asked where every member is a fusion."""
+        return next((told for member in self.members if (told := member.lacking(row))), "")
+
     def length(self, inputs: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """What the largest member reads of each input [n]."""
         return np.asarray(self.members[-1].length(inputs))

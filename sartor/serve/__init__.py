@@ -38,6 +38,7 @@ def serve(
     import time
 
     import psutil
+    from threadpoolctl import threadpool_limits
 
     from sartor.predict import load
     from sartor.serve import connection
@@ -48,6 +49,8 @@ def serve(
         raise InputError("serve.open", host=host)
     if threads is not None and not 1 <= threads <= MOST_THREADS:
         raise InputError("needs.value", key="--threads", expected=f"a number from 1 to {MOST_THREADS}", found=threads)
+    # The runtime has its threads; those of BLAS, which a spectrum wakes, would wait for the same cores: recordings, p95 4.3 in place of .4 ms (docs/log.md, 2026-11-27).
+    threadpool_limits(1, user_api="blas")
     listener = _bind(host, port)
     predictor = load(bundle, threads=threads)
     service = Service(

@@ -50,7 +50,7 @@ def run(bundle: Any, ctx: Any, *, members: list[Any], lost: float) -> dict[str, 
     task, spec = leaves.load("task", head["task"]), head["spec"]
     valid = ctx.examples("valid")
     predictors = [Predictor(one, threads=1) for one in found]
-    read, truth = _read(predictors[0], valid, head["target"])
+    read, truth = _read(predictors, valid, head["target"])
     outputs = []
     for number, predictor in enumerate(predictors):
         made = np.zeros((len(read), len(spec["classes"])), dtype=np.float32)
@@ -78,6 +78,7 @@ def run(bundle: Any, ctx: Any, *, members: list[Any], lost: float) -> dict[str, 
             "ref": "cascade",
             "members": [one.meta["backbone"] for one in found],
             "owns_weights": True,
+            "optional": all(bool(one.meta["backbone"].get("optional")) for one in found),
         },
         "runtime": {
             "name": "cascade",
@@ -117,13 +118,14 @@ def chosen(
     return limit, 1 - most / count, scores
 
 
-def _read(predictor: Any, valid: Any, target: str) -> tuple[list[Any], Sequence[Any]]:
-    """The validation rows that can be read, and their targets."""
+def _read(predictors: Sequence[Any], valid: Any, target: str) -> tuple[list[Any], Sequence[Any]]:
+    """The validation rows that every member can read, and their targets."""
     read, truth = [], []
     for row, told in zip(valid.inputs, valid.targets[target], strict=True):
         try:
-            read.append(predictor.prepare(row))
+            made = [predictor.prepare(row) for predictor in predictors]
         except RowError:
             continue
+        read.append(made[0])
         truth.append(told)
     return read, truth

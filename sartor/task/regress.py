@@ -71,6 +71,10 @@ def head(width: int, spec: Spec) -> Any:
     return layer
 
 
+# What the loss of a first batch counts as at least: most of a skewed target lie near its middle, where answering the mean loses .02, and those far away make a hundred times that.
+LEAST_LOSS = 0.5
+
+
 def loss(outputs: Any, targets: Any, spec: Spec, *, smoothing: float = 0.0, class_weights: Any = None) -> Any:
     """Huber's loss per example [B], in spreads of the target: squared for small errors, so that far ones do not rule."""
     from torch.nn import functional

@@ -81,6 +81,36 @@ def test_any_input_may_be_missing_but_not_all(built):
             predictor.prepare(nothing)
 
 
+def test_a_cascade_of_fusions_answers_what_they_answer(built, tmp_path):
+    """The fusion before itself: any input may be missing there too, and what is deployed of it answers alone."""
+    from sartor.data import read, split, store
+    from sartor.follow import follow
+    from sartor.plan import Move, Plan
+
+    columns = ["title", "price", "colour"]
+    dataset = read.read(write(tmp_path / "rows.csv", offers(300, 3)), input=columns, target="bought")
+    splits = split.split(dataset, target="bought", task="classify")
+    store.save(dataset, splits, tmp_path / "data")
+    told = json.loads((built / "plan.json").read_text(encoding="utf-8"))
+    members = [{"inputs": columns, "plan": told}, {"inputs": columns, "plan": told | {"name": "again"}}]
+    inputs = [{"name": column.name, "kind": column.kind} for column in dataset.schema.inputs]
+    made = follow(
+        Plan("cascade", (Move("cascade", {"members": members}),)),
+        data=tmp_path / "data",
+        cache=tmp_path / "cache",
+        made_of={"seed": 0, "inputs": inputs, "targets": {"bought": "classify"}},
+        threads=1,
+    )
+    bundles.copy_deployed(made, tmp_path / "deployed")
+    predictor = predict.load(tmp_path / "deployed")
+    whole, of_title, nothing = predictor.predict(
+        [{"title": "7 lamp broken", "price": 10.0, "colour": "blue"}, {"title": "7 lamp broken"}, {}]
+    )
+    assert set(whole["probabilities"]) == {"yes", "no"}
+    assert of_title["label"] == "no"
+    assert nothing["error"]["code"] == "row.nothing"
+
+
 def test_what_is_deployed_answers_alone(built, tmp_path):
     export.deploy(built, tmp_path / "alone")
     rows = [{"title": "7 lamp broken", "price": 10.0, "colour": "blue"}, {"title": "7 lamp broken"}]

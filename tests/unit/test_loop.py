@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from sartor import loop
+from sartor import leaves, loop
 from sartor.child import Stop
 from sartor.errors import SartorError
 
@@ -285,6 +285,7 @@ def test_a_first_batch_that_is_easy_is_no_measure_of_what_diverges(tmp_path):
         seed=0,
         events=heard.append,
         order=order,
+        least_loss=leaves.load("task", "regress").LEAST_LOSS,
     )
     assert len(outcome.curve) == 4
     assert not [item for item in heard if item.get("code") == "train.diverged"]
