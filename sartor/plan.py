@@ -132,6 +132,25 @@ def _check_arguments(move: Move) -> None:
         if not getattr(runtime, "OF_ONE_MODEL", True):
             expected, name = "a runtime of one model's graphs", move.arguments["runtime"]
             raise InputError("plan.argument", step=move.step, name="runtime", expected=expected, found=name)
+    if "members" in named:
+        for member in _members(move):
+            member.check()
+            for inner in member.moves:
+                _check_arguments(inner)
+
+
+def _members(move: Move) -> list[Plan]:
+    """The plans that a step takes.
+
+    Raises: InputError `plan.argument` where they are not what `fuse` describes.
+    """
+    found, expected = move.arguments.get("members"), 'a list of {"inputs": names of columns, "plan": a plan}'
+    try:
+        if isinstance(found, list) and all(isinstance(member["inputs"], list) for member in found):
+            return [Plan.from_dict(member["plan"]) for member in found]
+    except (TypeError, KeyError, AttributeError, ValueError):
+        pass
+    raise InputError("plan.argument", step=move.step, name="members", expected=expected, found=found)
 
 
 def keys(plan: Plan, *, made_of: Mapping[str, Any]) -> list[str]:

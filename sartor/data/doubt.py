@@ -16,6 +16,7 @@ import numpy as np
 
 from sartor import leaves
 from sartor.data.dataset import Dataset, Rows
+from sartor.data.split import folds
 
 Embed = Callable[
     [np.ndarray], np.ndarray
@@ -165,7 +166,7 @@ def fit(made: Any, given: np.ndarray, keys: np.ndarray, *, classes: int, seed: i
     """
     from scipy import sparse
 
-    fold = folds(given, keys, seed=seed)
+    fold = folds(given, keys, seed=seed, count=FOLDS)
     places = np.arange(len(given))
 
     def tried(setting: float) -> tuple[float, Model]:
@@ -289,16 +290,6 @@ def _sure(probabilities: np.ndarray, share: float) -> np.ndarray:
         rows = np.flatnonzero(best == code)
         sure[rows[np.argsort(-confidence[rows], kind="stable")[: max(1, round(share * len(rows)))]]] = True
     return sure
-
-
-def folds(given: np.ndarray, keys: np.ndarray, *, seed: int) -> np.ndarray:
-    """The fold of each row [n], stratified by label; rows of one key share it."""
-    units, first, unit = np.unique(keys, return_index=True, return_inverse=True)
-    shuffled = np.random.default_rng(seed).permutation(len(units))
-    order = shuffled[np.argsort(given[first][shuffled], kind="stable")]
-    fold = np.empty(len(units), dtype=np.int64)
-    fold[order] = np.arange(len(units)) % FOLDS
-    return np.asarray(fold[unit.reshape(-1)])
 
 
 def _scores(

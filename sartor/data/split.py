@@ -211,6 +211,16 @@ def row_keys(dataset: Dataset) -> np.ndarray:
     return keys
 
 
+def folds(codes: np.ndarray, units: np.ndarray, *, seed: int, count: int) -> np.ndarray:
+    """The fold of each row [n], 0 to `count` - 1, with the labels [n] alike in all of them; rows of one unit [n] share it."""
+    kinds, first, unit = np.unique(units, return_index=True, return_inverse=True)
+    shuffled = np.random.default_rng(seed).permutation(len(kinds))
+    order = shuffled[np.argsort(codes[first][shuffled], kind="stable")]
+    fold = np.empty(len(kinds), dtype=np.int64)
+    fold[order] = np.arange(len(kinds)) % count
+    return np.asarray(fold[unit.reshape(-1)])
+
+
 def _check_classes(dataset: Dataset, train: np.ndarray, targets: Mapping[str, str]) -> None:
     """Raises: InputError `split.one-class`."""
     told = examples(dataset, train, targets).targets

@@ -13,6 +13,7 @@ import numpy as np
 from sartor import leaves
 from sartor.data.batch import batches
 from sartor.data.examples import with_more
+from sartor.data.split import folds
 from sartor.task import known
 
 TAKES = ("weights",)
@@ -74,9 +75,8 @@ def run(bundle: Any, ctx: Any, *, bf16: bool) -> dict[str, Any]:
         choose = Chooser(task, spec, valid.inputs, truth, seed=ctx.seed, progress=ctx.progress, seen=seen)
         drawn = bool(meta["backbone"].get("unit")) and len(valid) < FEW
         strengths = STRENGTHS[:1] if drawn else STRENGTHS
-        weight, bias, told[head["target"]] = choose(
-            features, task.encode(train.targets[head["target"]], spec), strengths, of_valid
-        )
+        codes = task.encode(train.targets[head["target"]], spec)
+        weight, bias, told[head["target"]] = choose(features, codes, strengths, of_valid, groups=train.groups)
         weight, bias = folded(weight, bias, centre, spread)
         layer = model.heads[head["output"]]
         layer.weight.data, layer.bias.data = torch.from_numpy(weight), torch.from_numpy(bias)
@@ -124,21 +124,29 @@ class Chooser:
         return _score(self.task, self.spec, outputs, self.truth, self.task.PRIMARY), log_loss, scale
 
     def __call__(
-        self, features: Any, targets: np.ndarray, strengths: Sequence[float], of_valid: Callable[[Any], Any]
+        self,
+        features: Any,
+        targets: np.ndarray,
+        strengths: Sequence[float],
+        of_valid: Callable[[Any], Any],
+        *,
+        groups: np.ndarray | None = None,
     ) -> tuple[np.ndarray, np.ndarray, dict[str, Any]]:
         """The linear solution (weight [o, width], bias [o], what was chosen) that does best, with its scale in it.
 
-        features: of the training rows [n, width]. of_valid: from inputs to theirs.
+        features: of the training rows [n, width]. of_valid: from inputs to theirs. groups: the number of each training row's group [n], where
+        rows hang together; see `Examples`.
         """
         judged = of_valid(self.inputs)
-        folds = self._folds(features, targets) if isinstance(features, np.ndarray) and len(judged) < FEW else []
+        few = isinstance(features, np.ndarray) and len(judged) < FEW
+        parts = self._parts(targets, np.arange(len(targets)) if groups is None else groups) if few else []
         best: tuple[tuple[float, float], Any] | None = None
         for number, strength in enumerate(strengths, start=1):
             weight, bias = self.task.fit_linear(features, targets, self.spec, strength=strength, seed=self.seed)
             outputs = np.asarray(judged @ weight.T) + bias
             score, log_loss, scale = self.judge(outputs)
-            if folds:
-                score, log_loss, scale = self._judge_with(folds, features, targets, outputs, strength)
+            if parts:
+                score, log_loss, scale = self._judge_with(parts, features, targets, outputs, strength)
             if best is None or (score, -log_loss) > best[0]:
                 found = (weight * scale, bias * scale, {"strength": strength, "scale": scale})
                 best = ((score, -log_loss), found)
@@ -146,19 +154,19 @@ class Chooser:
         assert best is not None
         return best[1]  # type: ignore[no-any-return]
 
-    def _folds(self, features: np.ndarray, targets: np.ndarray) -> list[np.ndarray]:
-        """Positions of the training rows in FOLDS parts that have the classes alike; none where some class has too few rows for that."""
+    def _parts(self, targets: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
+        """Positions of the training rows in FOLDS parts that have the classes alike, a group in one of them; none where some class has too few groups for that."""
         if "classes" not in self.spec or not getattr(self.task, "EXCLUSIVE", True):
             return []
-        rng = np.random.default_rng(self.seed)
-        order = rng.permutation(len(targets))
-        order = order[np.argsort(targets[order], kind="stable")]
-        _, counts = np.unique(targets, return_counts=True)
-        return [order[part::FOLDS] for part in range(FOLDS)] if counts.min() >= 2 and len(features) >= 2 * FOLDS else []
+        counts = [len(np.unique(groups[targets == code])) for code in np.unique(targets)]
+        if min(counts) < 2 or len(np.unique(groups)) < 2 * FOLDS:
+            return []
+        fold = folds(targets, groups, seed=self.seed, count=FOLDS)
+        return [np.flatnonzero(fold == part) for part in range(FOLDS)]
 
     def _judge_with(
         self,
-        folds: Sequence[np.ndarray],
+        parts: Sequence[np.ndarray],
         features: np.ndarray,
         targets: np.ndarray,
         outputs: np.ndarray,
@@ -166,7 +174,7 @@ class Chooser:
     ) -> tuple[float, float, float]:
         """As `judge`, of the few validation rows and of the training rows, each by a solution that has not seen it."""
         out = np.zeros((len(features), outputs.shape[1]), dtype=np.float32)
-        for part in folds:
+        for part in parts:
             rest = np.setdiff1d(np.arange(len(features)), part)
             weight, bias = self.task.fit_linear(
                 features[rest], targets[rest], self.spec, strength=strength, seed=self.seed

@@ -191,6 +191,30 @@ def test_a_misspelt_argument_of_training_is_named_with_the_right_one():
     assert caught.value.code == "plan.argument-unknown"
 
 
+INNER = {"name": "inner", "steps": [{"step": "start", "arguments": {"backbone": "ngram", "leaf": "ngram"}}]}
+WORDY = {"steps": [INNER["steps"][0], {"step": "fit", "arguments": {"wordy": True}}]}
+
+
+@pytest.mark.parametrize(
+    ("members", "code"),
+    [
+        ("all", "plan.argument"),
+        ([INNER], "plan.argument"),
+        ([{"inputs": "text", "plan": INNER}], "plan.argument"),
+        ([{"inputs": ["text"], "plan": []}], "plan.argument"),
+        ([{"inputs": ["text"], "plan": {"steps": [{"step": "fit"}]}}], "plan.forms"),
+        ([{"inputs": ["text"], "plan": WORDY}], "plan.argument-unknown"),
+    ],
+    ids=["a word", "no inputs", "inputs in a word", "no plan", "forms", "an argument"],
+)
+def test_plans_within_a_plan_are_checked_before_anything_runs(members, code):
+    moves = (Move("fuse", {"members": members}), Move("export", {}))
+    with pytest.raises(InputError) as caught:
+        Plan("given", moves).check_given()
+    assert caught.value.code == code
+    Plan("given", (Move("fuse", {"members": [{"inputs": ["text"], "plan": INNER}]}), moves[1])).check_given()
+
+
 def test_steps_for_texts_are_refused_for_pictures(tmp_path):
     from hostile import pictures
 

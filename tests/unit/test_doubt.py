@@ -96,15 +96,6 @@ def test_no_row_is_judged_by_a_model_that_saw_it_or_its_duplicate():
     assert np.mean(told.argmax(1) == labels) < 0.65
 
 
-def test_duplicates_share_a_fold_and_every_class_stands_in_every_fold():
-    rng = np.random.default_rng(1)
-    keys = rng.integers(0, 120, 300)
-    labels = keys % 3
-    fold = doubt.folds(labels, keys, seed=0)
-    assert all(len(np.unique(fold[keys == key])) == 1 for key in np.unique(keys))
-    assert all(set(fold[labels == code]) == set(range(doubt.FOLDS)) for code in range(3))
-
-
 def test_as_many_are_doubted_as_the_rate_says_and_none_that_is_rather_sure():
     rng = np.random.default_rng(4)
     truth = rng.integers(0, 4, 2000)

@@ -157,6 +157,35 @@ def test_where_training_knows_no_validation_target_its_last_rows_judge(leaf, val
     assert told["chosen"]
 
 
+def test_where_training_rows_are_asked_none_is_judged_by_a_copy_of_itself():
+    # Features say nothing, and of each row there are four: who has seen a copy of a row answers it rightly.
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(40), 4)
+    features = rng.normal(size=(40, 60)).astype(np.float32)[groups]
+    targets = rng.integers(0, 2, 40)[groups]
+    spec = {"classes": ["a", "b"]}
+    choose = fit.Chooser(classify, spec, [], [], seed=0, progress=lambda *a, **k: None, seen=True)
+    scores = []
+
+    def scored(parts, *given):
+        scores.append(fit.Chooser._judge_with(choose, parts, *given))
+        return scores[-1]
+
+    choose._judge_with = scored
+    for known in (None, groups):
+        choose(features, targets, [0.1], lambda inputs: np.zeros((len(inputs), 60), np.float32), groups=known)
+    (copied, *_), (apart, *_) = scores
+    assert copied > 0.95
+    assert 0.3 < apart < 0.7
+
+
+def test_a_class_of_one_group_is_not_asked_in_parts():
+    choose = fit.Chooser(classify, {"classes": ["a", "b"]}, [], [], seed=0, progress=lambda *a, **k: None)
+    targets = np.repeat([0, 1], 20)
+    assert len(choose._parts(targets, np.arange(40))) == fit.FOLDS
+    assert not choose._parts(targets, np.where(targets == 0, 0, np.arange(40)))
+
+
 def test_lengths_are_counted_before_anything_is_cut_off():
     rows = [{"text": "fine " * 400}, {"text": "fine"}]
     options, notes = hub.resolve_options("minilm", columns=["text"], inputs=rows, given={"max_tokens": 64})

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from sartor.bounds import level_of_look
 from sartor.data.dataset import PARTS, Column, Dataset, Finding, Schema
 from sartor.data.read import fingerprint
-from sartor.data.split import row_keys, split, usable_rows
+from sartor.data.split import folds, row_keys, split, usable_rows
 from sartor.errors import InputError
 
 
@@ -314,3 +314,12 @@ def test_one_class_of_any_target_is_refused() -> None:
     with pytest.raises(InputError, match="'label'") as caught:
         split(data, target=TARGETS)
     assert caught.value.code == "split.one-class"
+
+
+def test_a_unit_stands_in_one_fold_and_every_class_in_all_of_them():
+    rng = np.random.default_rng(1)
+    units = rng.integers(0, 120, 300)
+    codes = units % 3
+    fold = folds(codes, units, seed=0, count=10)
+    assert all(len(np.unique(fold[units == unit])) == 1 for unit in np.unique(units))
+    assert all(set(fold[codes == code]) == set(range(10)) for code in range(3))
