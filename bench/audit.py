@@ -95,7 +95,7 @@ def main() -> None:
         work = lambda: large(given.data / "ag_news" / FILES["ag_news"], given.data)  # noqa: E731
         print(json.dumps(book.once("120,000 rows", 0, work)["values"]), flush=True)
         print(json.dumps(book.once("examples/support", 0, example)["values"]), flush=True)
-    print(f"\n{book.publish(tables(book))}")
+    print(f"\n{book.publish(tables)}")
 
 
 def clean_rows(file: Path) -> list[tuple[str, str]]:

@@ -57,8 +57,10 @@ def main() -> None:
 
 
 def tables(short: bool = False) -> str:
-    """The tables of all parts, by the rows that count."""
-    return "\n\n".join(f"### {module.TITLE}\n\n{module.table(module.book(short))}" for module in PARTS.values())
+    """What is told of all parts."""
+    return "\n\n".join(
+        f"### {module.TITLE}\n\n{record.told(module.book(short), module.table)}" for module in PARTS.values()
+    )
 
 
 if __name__ == "__main__":

@@ -49,13 +49,39 @@ BESIDE = (
     "run",
     "verify",
 )
+# And what no plan of steps that tells the classes of texts ever loads.
+NOT_OF_TEXTS = (
+    "backbone/classics",
+    "backbone/convnet",
+    "backbone/fusion",
+    "backbone/linear",
+    "backbone/melnet",
+    "backbone/speech",
+    "backbone/trees",
+    "backbone/vision",
+    "mel",
+    "modality/audio",
+    "modality/category",
+    "modality/date",
+    "modality/image",
+    "modality/number",
+    "pixels",
+    "sound",
+    "step/fuse",
+    "tables",
+    "task/multilabel",
+    "task/regress",
+)
 
 
-def steps_alone() -> tuple[str, ...]:
-    """The files below `sartor/` that decide what a plan of steps computes, for books of figures that are not those of whole builds."""
-    root = record.ROOT / "sartor"
+def steps_alone(*, texts: bool = True) -> tuple[str, ...]:
+    """The files below `sartor/` that decide what a plan of steps computes, for books of figures that are not those of whole builds.
+
+    texts: a plan that tells the classes of texts.
+    """
+    root, beside = record.ROOT / "sartor", BESIDE + (NOT_OF_TEXTS if texts else ())
     found = sorted(path.relative_to(root) for path in root.rglob("*.py"))
-    return tuple(str(path) for path in found if path.parts[0] != "serve" and path.as_posix()[:-3] not in BESIDE)
+    return tuple(str(path) for path in found if path.parts[0] != "serve" and path.as_posix()[:-3] not in beside)
 
 
 def _tabbed(file: Path) -> Iterator[tuple[str, ...]]:

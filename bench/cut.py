@@ -36,9 +36,10 @@ def main() -> None:
 
 
 def tables(short: bool = False) -> str:
-    """The tables of all parts, by the rows that count, with what is published after the first."""
-    first, *others = (f"### {module.TITLE}\n\n{module.table(module.book(short))}" for module in PARTS.values())
-    return "\n\n".join([first, f"### {cut_published.TITLE}\n\n{cut_published.table(short)}", *others])
+    """What is told of all parts, with what is published after the first."""
+    text, *others = ((module.book(short), module) for module in PARTS.values())
+    shown = [text, (text[0], cut_published), *others]
+    return "\n\n".join(f"### {module.TITLE}\n\n{record.told(book, module.table)}" for book, module in shown)
 
 
 if __name__ == "__main__":

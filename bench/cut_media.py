@@ -24,7 +24,7 @@ Moves = tuple[Move, ...]
 
 def book(short: bool) -> Book:
     sources = map(Path, (climb_data.__file__, cut_make.__file__, modalities.__file__))
-    return record.book(NAME, __file__, *sources, columns={}, short=short, parts=climb_data.steps_alone())
+    return record.book(NAME, __file__, *sources, columns={}, short=short, parts=climb_data.steps_alone(texts=False))
 
 
 def techniques(maker: Maker, start: Move) -> dict[str, Moves]:

@@ -24,9 +24,9 @@ PUBLISHED = (
 )  # fmt: skip
 
 
-def table(short: bool) -> str:
+def table(book: record.Book) -> str:
     """The published ratios, then by data set those of ours that count for the line: over the tuned model's own graph in float, and over transformers' pipeline."""
-    rows = cut_text.book(short).rows()
+    rows = book.rows()
     ours = [name for name, (_, why) in cut_text.techniques(lambda *moves: {}).items() if why == "front"]
     lines = [[name, kept, faster, smaller, "", source] for name, kept, faster, smaller, source in PUBLISHED]
     for name, systems in cut_make.by_case(rows, "technique").items():

@@ -70,7 +70,7 @@ def main() -> None:
         if given.only is None or given.only in case:
             work = lambda name=name: bought(given.data / name, *FILES[name], name)  # noqa: E731
             print(json.dumps(book.once(case, 0, work)["values"]), flush=True)
-    print(f"\n{book.publish(tables(book))}")
+    print(f"\n{book.publish(tables)}")
 
 
 def forecast(folder: Path, train: str, test: str, name: str, kind: str) -> Row:

@@ -62,7 +62,7 @@ def main() -> None:
     case = f"{given.csv.stem}, {given.rows} rows, {given.epochs} epochs, {given.kills} kills"
     row = book.once(case, given.seed, lambda: compare(given, given.out / book.code[:12]))
     print(json.dumps(row["values"], ensure_ascii=False, indent=1))
-    print(book.publish(_page(book)))
+    print(book.publish(_page))
     if not row["values"]["holds"]:
         raise SystemExit("bench.kill: it does not hold")
 

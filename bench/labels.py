@@ -95,7 +95,7 @@ def main() -> None:
                     work = lambda kind=kind, seed=seed, data=data, model=model: gain(data, name, kind, model, seed)  # noqa: B023, E731
                     told = book.once(case, seed, work)["values"]
                     print(json.dumps({"case": case, "seed": seed} | told, ensure_ascii=False), flush=True)
-    print(f"\n{book.publish(tables(book))}")
+    print(f"\n{book.publish(tables)}")
 
 
 @dataclass

@@ -1,7 +1,8 @@
 """Results of benchmarks: JSON lines that say by which code, on which machine and with which seed each figure was made.
 
 A row counts only while the code that decides its figure is unchanged: any edit to that source, or another version of a
-library that computes, retires it, and the next run makes it again. Files are for one writer at a time.
+library that computes, retires it, and the next run makes it again. Until then it can still be shown, as what earlier code
+did (`told`). Files are for one writer at a time.
 """
 
 from __future__ import annotations
@@ -11,7 +12,8 @@ import json
 import re
 import subprocess
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -35,11 +37,14 @@ SECTIONS = {
 }
 INTRODUCTION = """# Benchmarks
 
-Measured, not promised. Each table is written by a script in `bench/` from the rows in `bench/results/`, and a row is shown only
-while the code that made it is unchanged. Every row there holds the commit, the machine, the seed and the time. Bounds are those
-of the build's verdicts: one-sided, at 95 % over all needs together.
+Measured, not promised. Each table is written by a script in `bench/` from the rows in `bench/results/`, which hold the commit, the
+machine, the seed and the time. A row counts while the code that made it is unchanged; what earlier code made says so, and its
+script makes it again. Bounds are those of the build's verdicts: one-sided, at 95 % over all needs together.
 """
 NOTHING = "*No row was made by the code as it stands.*"
+EARLIER = (
+    "*Made by earlier code, which has changed since: these rows no longer count, and are made again by the next run.*"
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,8 @@ class Book:
 
     sources: the script and what else decides its figures, beside the source of Sartor that decides what a build computes.
     columns: title -> the cell of a row's values. folder: where NAME.jsonl stands. parts: where the figures are not those of
-    whole builds, the files of Sartor that run inside their clock; they take the place of all that decides a build.
+    whole builds, the files of Sartor that run inside their clock; they take the place of all that decides a build. only: rows of
+    this code and this machine alone, whether they count or not.
     """
 
     name: str
@@ -56,6 +62,7 @@ class Book:
     columns: Mapping[str, Callable[[Row], Any]] = field(default_factory=dict)
     folder: Path = RESULTS
     parts: tuple[Path, ...] = ()
+    only: tuple[str, str] | None = None
 
     @property
     def file(self) -> Path:
@@ -64,8 +71,10 @@ class Book:
     @property
     def code(self) -> str:
         """sha256 over everything that decides a figure: Sartor's source, the script's, and the libraries that compute."""
+        if self.only is not None:
+            return self.only[0]
         digest = hashlib.sha256(b"" if self.parts else source_digest().encode())
-        for path in (Path(__file__), *self.sources, *self.parts):
+        for path in (*self.sources, *self.parts):
             digest.update(path.name.encode() + path.read_bytes())
         digest.update(json.dumps(follow.versions(), sort_keys=True).encode())
         return digest.hexdigest()
@@ -100,14 +109,34 @@ class Book:
         """The rows that count, the last one of each case, seed and machine, in the order of their first making."""
         code = self.code
         found: dict[tuple[str, int, str], Row] = {}
-        for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []:
-            try:
-                row = json.loads(line)
-            except ValueError:
-                continue  # cut short by a kill
-            if row["code"] == code:
+        for row in self._every():
+            if row["code"] == code and (self.only is None or row["machine"] == self.only[1]):
                 found[row["case"], row["seed"], row["machine"]] = row
         return list(found.values())
+
+    def by_machine(self) -> list[Book]:
+        """The rows that count, a book for each machine: figures of two machines do not belong into one table."""
+        code = self.code
+        return [replace(self, only=(code, place)) for place in dict.fromkeys(row["machine"] for row in self.rows())]
+
+    def earlier(self) -> Book | None:
+        """The rows of earlier code: the last such code that made at least half as many, on one machine, as any did."""
+        code = self.code
+        found: dict[tuple[str, str], set[tuple[str, int]]] = {}
+        for row in self._every():
+            if row["code"] != code:
+                found.setdefault((row["code"], row["machine"]), set()).add((row["case"], row["seed"]))
+        most = max(map(len, found.values()), default=0)
+        books = [replace(self, only=key) for key, cases in found.items() if 2 * len(cases) >= most]
+        return max(books, key=lambda book: max(row["when"] for row in book.rows()), default=None)
+
+    def _every(self) -> Iterable[Row]:
+        """All rows of the file, in the order of their making."""
+        for line in self.file.read_text(encoding="utf-8").splitlines() if self.file.is_file() else []:
+            try:
+                yield json.loads(line)
+            except ValueError:
+                continue  # cut short by a kill
 
     def table(self) -> str:
         """Markdown of the rows that count, and where they were made."""
@@ -118,12 +147,27 @@ class Book:
         ]
         return "\n\n".join([markdown(list(self.columns), lines), made(rows)]) if rows else NOTHING
 
-    def publish(self, body: str | None = None, *, docs: Path = DOCS) -> str:
-        """Writes the table, or another text, into the documentation. A book of a run that was cut short is only returned."""
-        text = self.table() if body is None else body
+    def publish(self, table: Callable[[Book], str] | None = None, *, docs: Path = DOCS) -> str:
+        """Writes what is `told` of it into the documentation. A book of a run that was cut short is only returned."""
+        text = told(self, table)
         if self.folder == RESULTS:
             write_section(docs, self.name, text)
         return text
+
+
+def told(book: Book, table: Callable[[Book], str] | None = None) -> str:
+    """The tables of the rows that count, one for each machine; where earlier code made more rows than any of these has, theirs below.
+
+    table: makes one from a book; the book's own where left out.
+    """
+    table = table or Book.table
+    books = book.by_machine()
+    found = [table(one) for one in books] or [NOTHING]
+    before = book.earlier()
+    if before is not None and len(before.rows()) > max((len(one.rows()) for one in books), default=0):
+        with suppress(KeyError, TypeError, ValueError, IndexError):  # rows of a form that the script no longer knows
+            found += [EARLIER, table(before)]
+    return "\n\n".join(found)
 
 
 def book(

@@ -102,7 +102,7 @@ def main() -> None:
 
                 row = book.once(name + suffix, seed, work)
                 print(json.dumps({"case": row["case"], "seed": seed, **row["values"]}), flush=True)
-    print(book.publish(table(book)))
+    print(book.publish(table))
 
 
 def table(book: Book) -> str:

@@ -41,7 +41,7 @@ def main() -> None:
         for install, python in zip(INSTALLS, (Path(sys.executable), given.light), strict=True):
             row = book.once(f"{name}, {install}", 0, lambda b=bundle, i=install, p=python, n=name: again(b, n, i, p))  # type: ignore[misc]
             print(json.dumps(row["values"], ensure_ascii=False), flush=True)
-    print(book.publish(page(book)))
+    print(book.publish(page))
 
 
 def page(book: record.Book) -> str:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import random
 import re
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from conftest import checkpoint, stored
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
@@ -31,6 +33,7 @@ from bench import (
     training,
 )
 from bench.record import Book
+from sartor.plan import Move, Plan, keys
 
 COLUMNS = {"case": lambda v: v["case"], "figure": lambda v: f"{v['figure']:.1f}"}
 
@@ -133,6 +136,35 @@ def test_a_table_without_rows_says_so(book):
     assert book.table() == record.NOTHING
 
 
+def test_what_earlier_code_made_is_told_as_such_until_as_much_is_made_again(book, monkeypatch):
+    def make(count, figure):
+        for seed in range(count):
+            book.once(f"case {seed}", seed, lambda: {"figure": figure})
+
+    make(1, 9)
+    book.sources[0].write_text("first = 2\n")
+    make(3, 1)
+    book.sources[0].write_text("first = 3\n")
+    assert record.told(book).split(record.EARLIER)[0].strip() == record.NOTHING
+    assert record.told(book).count("| 1.0 |") == 3
+    assert "9.0" not in record.told(book)  # of the code before that one row alone was made
+    make(2, 5)
+    now, before = record.told(book).split(record.EARLIER)
+    assert (now.count("| 5.0 |"), before.count("| 1.0 |")) == (2, 3)
+    make(3, 5)
+    assert record.EARLIER not in record.told(book)
+    monkeypatch.setattr("bench.record.machine", lambda: "a larger one")
+    make(1, 7)
+    tables = record.told(book).split("| case | figure |")
+    assert ["7.0" in table for table in tables[1:]] == [False, True]
+
+
+def test_earlier_rows_of_a_form_that_is_no_longer_known_are_left_out(book):
+    book.once("a", 0, lambda: {"other": 1})
+    book.sources[0].write_text("first = 2\n")
+    assert record.told(book, lambda book: str(book.rows()[0]["values"]["figure"])) == record.NOTHING
+
+
 def test_no_path_of_this_machine_is_kept(book):
     book.once(
         "a", 0, lambda: {"figure": 1, "said": "see /home/me/runs/model (12 rows/s, 1/2)", "at": Path("/home/me/x")}
@@ -170,7 +202,7 @@ def test_rows_of_a_run_cut_short_are_kept_apart_and_never_published(monkeypatch,
     monkeypatch.setattr(record, "OUT", tmp_path / "out")
     short = record.book("kill", record.__file__, columns={}, short=True)
     assert short.file == tmp_path / "out" / "results" / "kill.jsonl"
-    short.publish("| a |", docs=tmp_path / "page.md")
+    short.publish(lambda book: "| a |", docs=tmp_path / "page.md")
     assert not (tmp_path / "page.md").exists()
 
 
@@ -258,7 +290,45 @@ def test_rows_of_steps_alone_outlive_what_only_plans_and_shows():
     parts = climb_data.steps_alone()
     assert {"loop.py", "step/train.py", "task/classify.py", "data/batch.py"} <= set(parts)
     assert not {"line.py", "front.py", "page.py", "serve/app.py"} & set(parts)
-    assert all((record.ROOT / "sartor" / f"{name}.py").is_file() for name in climb_data.BESIDE)
+    more = set(climb_data.steps_alone(texts=False)) - set(parts)
+    assert more == {f"{name}.py" for name in climb_data.NOT_OF_TEXTS}
+    every = (*climb_data.BESIDE, *climb_data.NOT_OF_TEXTS)
+    assert all((record.ROOT / "sartor" / f"{name}.py").is_file() for name in every)
+
+
+LOADING = """
+import json, sys
+from pathlib import Path
+import sartor
+from sartor import follow
+follow.run_steps(json.loads(sys.argv[1]), lambda item: None)
+files = [Path(one.__file__) for name, one in sys.modules.items() if name.split(".")[0] == "sartor"]
+print(json.dumps([str(file.relative_to(Path(sartor.__file__).parent).with_suffix("")) for file in files]))
+"""
+
+
+def test_texts_are_cut_without_what_benchmarks_of_texts_do_not_go_by(opinions_csv, tmp_path):
+    pytest.importorskip("torch")
+    dataset, _, settings = stored(opinions_csv, tmp_path)
+    source = str(checkpoint(tmp_path / "checkpoint", dataset.table.column("text").to_pylist()))
+    whole = (Move("start", {"backbone": source}), Move("fit", {}), Move("train", {"epochs": 1}))
+    cut = (*whole[:1], Move("trim", {"codes": 8}), Move("fit", {}), Move("prune", {"blocks": 0.5}))
+    few = (Move("start", {"backbone": "ngram", "leaf": "ngram"}),)
+    told = Move("distil", {"members": [{"inputs": ["text"], "plan": Plan("whole", whole).as_dict()}], "epochs": 1})
+    made: list[list[str]] = []
+    for moves in (whole, (*cut, told, Move("export", {}), Move("quantise", {})), (*few, told, Move("export", {}))):
+        plan = Plan("made", moves)
+        names = keys(plan, made_of=settings["made_of"])
+        members = [made[0][-1:] if "members" in move.arguments else [] for move in moves]
+        job = {"plan": plan.as_dict(), "keys": names, "first": 0, "members": members, "threads": 2}
+        job |= {name: str(settings[name]) for name in ("data", "cache")}
+        job |= {name: settings["made_of"][name] for name in ("seed", "inputs", "targets")}
+        ran = subprocess.run([sys.executable, "-c", LOADING, json.dumps(job)], capture_output=True, text=True)
+        assert ran.returncode == 0, ran.stderr
+        loaded = set(json.loads(ran.stdout.splitlines()[-1]))
+        assert {"data/dataset", "step/start"} <= loaded
+        assert not loaded & set(climb_data.NOT_OF_TEXTS)
+        made.append([str(settings["cache"] / name) for name in names])
 
 
 ECHO = """
