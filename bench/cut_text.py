@@ -52,6 +52,12 @@ def techniques(member: Callable[..., dict[str, Any]]) -> dict[str, tuple[Moves, 
     def taught(**given: Any) -> Move:
         return Move("distil", {"members": [member(*TUNED)], **given})
 
+    def tuned(**given: Any) -> dict[str, Any]:
+        return member(START, Move("fit", {}), Move("train", given))
+
+    # Of the same body, but other weights: at half and at twice the rate.
+    three = {"members": [member(*TUNED), tuned(learning_rate=5e-5), tuned(learning_rate=2e-4)]}
+
     def depth(blocks: int, trim: Move = TRIM, *, pieces: int = 2, epochs: int = 4, **shares: float) -> Moves:
         # As the planner has it: the teacher reads the same tokens.
         words = {name: value for name, value in trim.arguments.items() if name not in ("codes", "rank")}
@@ -76,6 +82,7 @@ def techniques(member: Callable[..., dict[str, Any]]) -> dict[str, tuple[Moves, 
         "3 blocks, taught, relations": ((*TUNED, _prune(blocks=0.5), taught(relations=1.0), *FLOAT), "alone"),
         "3 blocks, taught on copies": ((*TUNED, _prune(blocks=0.5), taught(copies=2, epochs=3), *FLOAT), "alone"),
         "3 blocks, taught on pieces": ((*TUNED, _prune(blocks=0.5), taught(pieces=2, epochs=3), *FLOAT), "alone"),
+        "3 blocks, taught by three": ((*TUNED, _prune(blocks=0.5), Move("distil", three), *FLOAT), "alone"),
         "half of the heads, taught": ((*TUNED, _prune(blocks=1.0, heads=0.5), taught(), *FLOAT), "alone"),
         "half of the units, taught": ((*TUNED, _prune(blocks=1.0, inner=0.5), taught(), *FLOAT), "alone"),
         "twice as fast by the table, taught": ((*TUNED, _prune(faster=2.0), taught(), *FLOAT), "alone"),
