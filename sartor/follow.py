@@ -274,8 +274,12 @@ def versions() -> dict[str, str]:
         "optuna",
         "onnx",
         "onnxruntime",
+        "openvino",
         "scikit-learn",
+        "scipy",
         "numpy",
+        "pillow",
+        "soundfile",
         "safetensors",
     ):
         try:
