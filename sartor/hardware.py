@@ -82,13 +82,16 @@ def gpus() -> tuple[str, ...]:
     return tuple(done.stdout.strip().splitlines()) if done.returncode == 0 else ()
 
 
-def matrix_gflops(size: int = 1024) -> float:
-    """Measured float32 speed of a matrix product, in 10⁹ operations a second; the median of nine. On the graphics card where one trains."""
+def matrix_gflops(size: int = 1024, *, serving: bool = False) -> float:
+    """Measured float32 speed of a matrix product, in 10⁹ operations a second; the median of nine. On the graphics card where one trains.
+
+    serving: on the processor, whatever trains.
+    """
     import time
 
     import numpy as np
 
-    if accelerator():
+    if accelerator() and not serving:
         import torch
 
         from sartor.device import device

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
@@ -259,15 +258,8 @@ def _serving_gflops(threads: int) -> float:
     """The speed of an encoder's products where it is served: on the processor, with so many threads, whatever trains."""
     from threadpoolctl import threadpool_limits
 
-    before = os.environ.get("SARTOR_DEVICE")
-    os.environ["SARTOR_DEVICE"] = "cpu"
-    try:
-        with threadpool_limits(threads, user_api="blas"):
-            return hardware.matrix_gflops() * (BF16_GAIN if hardware.has_bf16() else 1.0)
-    finally:
-        os.environ.pop("SARTOR_DEVICE")
-        if before is not None:
-            os.environ["SARTOR_DEVICE"] = before
+    with threadpool_limits(threads, user_api="blas"):
+        return hardware.matrix_gflops(serving=True) * (BF16_GAIN if hardware.has_bf16() else 1.0)
 
 
 def look_ahead(ground: Ground, needs: Needs, run: Run, *, only: Plan | None = None) -> Front:

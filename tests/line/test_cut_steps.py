@@ -594,16 +594,13 @@ def test_another_runtime_answers_alike_or_says_what_it_needs(rows, monkeypatch):
     texts = dataset.table.column("text").take(splits.test[:20]).to_pylist()
     pytest.importorskip("openvino")
     export = Move("export", {"runtime": "openvino"})
-    for precision, near in (("float32", 1e-4), ("int8", 0.1)):
+    whole = made(settings, *beginning(source), *EXPORT)
+    # Measured: 4e-8 and .014, of seven bits as processors without VNNI have them.
+    for precision, near in (("float32", 1e-4), ("int8", 0.06)):
         packed = made(settings, *beginning(source), export, Move("quantise", {"precision": precision}))
         assert packed.meta["runtime"]["name"] == "openvino"
         assert packed.meta["runtime"]["batch_invariant"]
-        served, trained = (
-            predict.load(packed.path).predict(texts),
-            predict.load(packed.path, runtime="torch").predict(texts),
-        )
-        for one, other in zip(served, trained, strict=True):
-            assert one["probabilities"] == pytest.approx(other["probabilities"], abs=near)
+        assert far_apart(whole, packed, texts) < near
 
 
 def test_a_runtime_that_is_not_installed_is_named(rows, monkeypatch):

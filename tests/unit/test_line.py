@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 import pytest
 
@@ -71,20 +70,24 @@ def test_a_server_is_measured_as_long_as_the_time_that_is_left_holds(texts, sett
 
 
 def test_what_serves_is_timed_on_the_processor_with_its_threads(monkeypatch):
+    from threadpoolctl import threadpool_info
+
+    import sartor.device
+
     seen = []
+    real = hardware.matrix_gflops
 
-    def timed():
-        from threadpoolctl import threadpool_info
+    def timed(**asked):
+        seen.append({one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"})
+        return real(128, **asked)
 
-        seen.append(
-            (hardware.accelerator(), {one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas"})
-        )
-        return 10.0
+    def trains():
+        raise AssertionError("the card that trains was asked")
 
-    monkeypatch.setattr(hardware, "gpus", lambda: ("a card",))
+    monkeypatch.setattr(hardware, "accelerator", lambda: "a card")
+    monkeypatch.setattr(sartor.device, "device", trains)
     monkeypatch.setattr(hardware, "matrix_gflops", timed)
-    monkeypatch.setenv("SARTOR_DEVICE", "any")
-    assert line._serving_gflops(1) in (10.0, 10.0 * line.BF16_GAIN)
-    assert seen == [("", {1})]
-    assert os.environ["SARTOR_DEVICE"] == "any"
-    assert hardware.accelerator() == "a card"
+    assert line._serving_gflops(1) > 0
+    assert seen == [{1}]
+    with pytest.raises(AssertionError, match="card"):
+        real(128)
