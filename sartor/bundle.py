@@ -56,8 +56,10 @@ class Bundle:
 
     @property
     def model(self) -> str:
-        """sha256 over the deployed files but `bundle.json`: what decides the answers, under whatever name it was built."""
-        return self._digest(leave=("bundle.json",))
+        """sha256 of what decides the answers, under whatever name it was built: the deployed files but `bundle.json`, and of that the heads with
+        their thresholds and scales."""
+        told = [self._digest(leave=("bundle.json",)), self.meta["heads"]]
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
     def _digest(self, *, leave: Iterable[str]) -> str:
         listed = sorted(self.manifest["files"].items())

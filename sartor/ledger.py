@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 from sartor import bounds
-from sartor.bundle import Bundle
 from sartor.data.dataset import Examples
 
 
@@ -60,15 +59,10 @@ def looks(rows: str) -> int:
     return len(_readable(folder() / f"{rows}.jsonl"))
 
 
-def identity(bundle: Bundle) -> str:
-    """sha256 of what decides a bundle's answers: the deployed files, and the thresholds and scales of its heads, under whatever name it was built."""
-    return hashlib.sha256(json.dumps([bundle.model, bundle.meta["heads"]], sort_keys=True).encode()).hexdigest()
-
-
 def look(rows: str, model: str, **facts: str) -> Look:
     """Writes down, before it happens, that a model is judged on test rows; a model that was judged on them keeps its number.
 
-    rows: `fingerprint` of the test examples. model: `identity` of what is judged. facts: what a person may want to know of it later.
+    rows: `fingerprint` of the test examples. model: `Bundle.model` of what is judged. facts: what a person may want to know of it later.
     """
     path = folder() / f"{rows}.jsonl"
     try:

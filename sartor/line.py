@@ -290,7 +290,7 @@ def look_at(staged: Bundle, ground: Ground, needs: Needs, run: Run) -> Look:
         facts = {"name": run.out.resolve().name, "data": ground.dataset.source, "when": package.now()}
         return ledger.look(ledger.fingerprint(ground.judging()), model, **facts).as_dict()
 
-    model = ledger.identity(staged)
+    model = staged.model
     look = Look(**run.once(f"look {model}", work))
     if look.trouble:
         said = MESSAGES["ledger.unwritten"].format(why=look.trouble)

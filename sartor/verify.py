@@ -115,7 +115,7 @@ def _check_classes(bundle: bundles.Bundle, head: dict[str, Any], examples: Examp
 def _look(bundle: bundles.Bundle, examples: Any | None) -> Look:
     """Which look this is: at other examples a new one of the ledger's, at the bundle's own test rows the one that its report tells of."""
     if examples is not None:
-        return ledger.look(ledger.fingerprint(examples), ledger.identity(bundle), name=str(bundle.meta.get("name", "")))
+        return ledger.look(ledger.fingerprint(examples), bundle.model, name=str(bundle.meta.get("name", "")))
     told = reports.read(bundle.path).get("look") if (bundle.path / "report.json").is_file() else None
     return Look(**(told or {"number": 1, "of": 1}))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -74,6 +75,20 @@ def test_deployed_files_alone_are_a_bundle(tmp_path):
     alone = bundles.load(tmp_path / "deployed")
     assert not (tmp_path / "deployed" / "report.json").exists()
     assert alone.digest == bundle.digest
+
+
+def test_another_threshold_is_another_model_and_another_name_is_not(tmp_path):
+    bundle = bundles.load(make(tmp_path / "one"))
+
+    def model(name="one", **head):
+        return replace(bundle, meta=bundle.meta | {"name": name, "heads": [{"target": "label"} | head]}).model
+
+    assert model() == model(name="two")
+    assert len({model(), model(abstain_below=0.7), model(abstain_below=0.6), model(scale=1.2)}) == 4
+    before = model()
+    (bundle.path / "runtime" / "model.bin").write_bytes(b"12345679")
+    bundles.seal(bundle.path)
+    assert model() != before
 
 
 def test_the_card_shows_what_was_typed_and_it_cannot_act():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from multiprocessing import get_context
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -73,14 +72,6 @@ def test_the_errors_of_all_looks_together_stay_within_the_one_asked_for():
     assert spent[0] == pytest.approx(0.05 * 6 / math.pi**2)
     assert spent == sorted(spent, reverse=True)
     assert 0.0499 < sum(spent) <= 0.05
-
-
-def test_another_threshold_is_another_model():
-    def identity(**head):
-        return ledger.identity(SimpleNamespace(model="weights", meta={"heads": [{"target": "label"} | head]}))
-
-    assert identity() == identity()
-    assert len({identity(), identity(abstain_below=0.7), identity(abstain_below=0.6), identity(scale=1.2)}) == 4
 
 
 def test_a_disk_that_is_full_makes_no_look_the_first_one(monkeypatch):
