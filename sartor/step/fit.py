@@ -13,7 +13,6 @@ import numpy as np
 from sartor import leaves
 from sartor.data.batch import batches
 from sartor.data.examples import with_more
-from sartor.data.split import folds
 from sartor.task import known
 
 TAKES = ("weights",)
@@ -156,6 +155,8 @@ class Chooser:
 
     def _parts(self, targets: np.ndarray, groups: np.ndarray) -> list[np.ndarray]:
         """Positions of the training rows in FOLDS parts that have the classes alike, a group in one of them; none where some class has too few groups for that."""
+        from sartor.data.split import folds
+
         if "classes" not in self.spec or not getattr(self.task, "EXCLUSIVE", True):
             return []
         counts = [len(np.unique(groups[targets == code])) for code in np.unique(targets)]
