@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats as distributions
+from scipy import special  # and not `scipy.stats`, which takes a second to open
 
 MIN_GROUPS = 20
 MIN_WINDOWS = 20
@@ -31,8 +31,8 @@ def proportion(successes: float, trials: float, *, level: float = 0.95) -> Bound
     if trials <= 0:
         return Bounds(0.0, 1.0)
     failures = trials - successes
-    low = 0.0 if successes <= 0 else float(distributions.beta.ppf(1 - level, successes, failures + 1))
-    high = 1.0 if failures <= 0 else float(distributions.beta.ppf(level, successes + 1, failures))
+    low = 0.0 if successes <= 0 else float(special.betaincinv(successes, failures + 1, 1 - level))
+    high = 1.0 if failures <= 0 else float(special.betaincinv(successes + 1, failures, level))
     return Bounds(low, high)
 
 
@@ -70,7 +70,7 @@ def _clustered(successes: np.ndarray, trials: np.ndarray, *, level: float, least
     if share in (0.0, 1.0):
         # Nothing varies, so nothing tells how alike a group is: each group counts as one trial.
         return proportion(share * number, number, level=level)
-    ratio = distributions.t.ppf(level, total - 1) / distributions.t.ppf(level, number - 1)
+    ratio = special.stdtrit(total - 1, level) / special.stdtrit(number - 1, level)
     effective = total / max(1.0, least, _design_effect(successes, trials)) * float(ratio) ** 2
     return proportion(share * effective, effective, level=level)
 
@@ -123,21 +123,21 @@ def bootstrap(
     replicates = np.concatenate(found)
     if not np.isfinite(replicates).all() or np.ptp(replicates) == 0:
         return None
-    reach = math.sqrt(number / (number - 1)) * float(distributions.t.ppf(level, number - 1))
+    reach = math.sqrt(number / (number - 1)) * float(special.stdtrit(number - 1, level))
     if noise is not None:
-        low, high = np.quantile(replicates, distributions.norm.cdf([-reach, reach]))
+        low, high = np.quantile(replicates, special.ndtr([-reach, reach]))
         return Bounds(max(0.0, float(low) - noise(stats)), float(high))
     total = stats.sum(axis=0)
     measured, without = finish(total), finish(total - stats)
     below = float((replicates < measured).mean() + 0.5 * (replicates == measured).mean())
-    bias = min(MOST_BIAS, max(-MOST_BIAS, float(distributions.norm.ppf(below))))
+    bias = min(MOST_BIAS, max(-MOST_BIAS, float(special.ndtri(below))))
     apart = without.mean() - without
     spread = float((apart**2).sum())
     skewness = float((apart**3).sum()) / (6 * spread**1.5) if np.isfinite(spread) and spread > 0 else 0.0
 
     def percentile(deviations: float) -> float:
         shifted = bias + deviations
-        return float(np.quantile(replicates, distributions.norm.cdf(bias + shifted / max(0.1, 1 - skewness * shifted))))
+        return float(np.quantile(replicates, special.ndtr(bias + shifted / max(0.1, 1 - skewness * shifted))))
 
     return Bounds(percentile(-reach), percentile(reach))
 
@@ -248,7 +248,7 @@ def paired_difference(gained: int, lost: int, trials: int, *, level: float = 0.9
     """
     if trials <= 0:
         return Bounds(-1.0, 1.0)
-    reach = float(distributions.norm.ppf(level))
+    reach = float(special.ndtri(level))
 
     def score(difference: float) -> float:
         a = 2 * trials
@@ -283,10 +283,18 @@ def mean(samples: np.ndarray, *, level: float = 0.95) -> Bounds | None:
     if len(samples) < 2:
         return None
     reach = (
-        float(distributions.t.ppf(level, len(samples) - 1)) * float(np.std(samples, ddof=1)) / math.sqrt(len(samples))
+        float(special.stdtrit(len(samples) - 1, level)) * float(np.std(samples, ddof=1)) / math.sqrt(len(samples))
     )
     middle = float(np.mean(samples))
     return Bounds(middle - reach, middle + reach)
+
+
+def _beta_binomial(most: int, trials: int, a: float, b: float) -> float:
+    """The chance of at most so many successes, of which each has the same chance, drawn from Beta(a, b)."""
+    k = np.arange(most + 1)
+    logs = special.betaln(k + a, trials - k + b) - special.betaln(a, b)
+    logs -= math.log(trials + 1) + special.betaln(trials - k + 1, k + 1)  # of trials over k
+    return min(1.0, float(np.exp(logs).sum()))
 
 
 def rank_that_keeps(share: float, number: int, next_trials: int, *, risk: float) -> int:
@@ -298,7 +306,7 @@ def rank_that_keeps(share: float, number: int, next_trials: int, *, risk: float)
     low, high = 1, number
     while low < high:
         middle = (low + high) // 2
-        missed = distributions.betabinom.cdf(wanted - 1, next_trials, middle, number - middle + 1)
+        missed = _beta_binomial(wanted - 1, next_trials, middle, number - middle + 1)
         low, high = (low, middle) if missed <= risk else (middle + 1, high)
     return low
 
@@ -309,13 +317,15 @@ def risk_of_next(events: int, trials: int, *, next_trials: int, limit: float) ->
     Given all events of both together, those of the first are hypergeometric (as in Fisher's exact test), so this holds for any
     rate; the worst number of all events is looked for.
     """
+    from scipy.stats import hypergeom
+
     allowed = math.floor(limit * next_trials + 1e-9)
     if allowed >= next_trials:
         return 0.0
     seen = np.arange(events + 1)
     every = seen + allowed + 1  # so many that the next ones are just too many
     possible = every <= trials + next_trials
-    chances = distributions.hypergeom.cdf(seen[possible], trials + next_trials, every[possible], trials)
+    chances = hypergeom.cdf(seen[possible], trials + next_trials, every[possible], trials)
     return float(chances.max()) if possible.any() else 0.0
 
 
@@ -349,7 +359,7 @@ def chance_met(successes: int, trials: int, *, test_trials: int, limit: float, l
     low = fewest_that_meet(test_trials, limit=limit, level=level)
     if low is None:
         return 0.0
-    return float(distributions.betabinom.sf(low - 1, test_trials, successes + 0.5, trials - successes + 0.5))
+    return 1 - _beta_binomial(low - 1, test_trials, successes + 0.5, trials - successes + 0.5)
 
 
 def fewest_that_meet(trials: int, *, limit: float, level: float = 0.95) -> int | None:

@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 from scipy import special
-from scipy import stats as distributions
 
 from sartor import bounds
 from sartor.needs import Need
@@ -27,12 +26,12 @@ from sartor.report import Key, Value
 Share = tuple[float, float]  # (mean, spread) of what a trait adds
 Traits = Mapping[str, Share]
 
-REACH = float(distributions.norm.ppf(0.9))  # standard deviations to each end of an interval of 80 %
+REACH = float(special.ndtri(0.9))  # standard deviations to each end of an interval of 80 %
 LEAST_WRONG = 5e-4  # of a share: what is closer to perfect is told apart by no number of rows that anybody has
 DISAGREE = 0.5  # of the variance of two scores on the same rows, what they do not have in common, as of `curve`
 UNBOUNDED = 0.3  # spread of a measurement that came without bounds
 LEAST_NOISE = 1e-3  # of what was measured, so that two facts that differ are no contradiction
-NODES = distributions.norm.ppf((np.arange(41) + 0.5) / 41)  # equally likely places of a standard normal
+NODES = special.ndtri((np.arange(41) + 0.5) / 41)  # equally likely places of a standard normal
 
 # How hard data are, in log-odds of the error of a first serious model. Errors of .17, .10, .11, .11, .12 and .10 (the six sets of texts), .24 (support
 # and two tables), .07 and .02 (AUC of two more), .32 (cifar10): mean −1.9, spread .8, and half as much again for sets unlike these. Of fewer than 200 rows
@@ -360,7 +359,7 @@ def chance(need: Need, guess: Guess, scale: Scale, *, rows: float, level: float,
         share = _shares(scale, guess)
         limit = need.limit / scale.unit + scale.over
         fewest = fewest_that_meet(trials, limit, level)
-        return 0.0 if fewest is None else float(distributions.binom.sf(fewest - 1, trials, share).mean())
+        return 0.0 if fewest is None else float(special.bdtrc(fewest - 1, trials, share).mean())
     beyond = Guess(guess.mean, math.hypot(guess.spread, noise))
     return beyond.below(scale.of(need.limit) - float(special.ndtri(level)) * noise)
 

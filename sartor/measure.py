@@ -23,7 +23,7 @@ from types import MappingProxyType
 from typing import Any
 
 import numpy as np
-from scipy import stats as distributions
+from scipy import special
 
 from sartor import bounds, hardware, leaves
 from sartor.bundle import Bundle
@@ -259,7 +259,7 @@ def _of_one_more(found: np.ndarray, level: float) -> bounds.Bounds:
     Hahn and Meeker, Statistical Intervals (1991), chapter 4.
     """
     logs, number = np.log(found), len(found)
-    reach = float(distributions.t.ppf(level, number - 1) * logs.std(ddof=1) * np.sqrt(1 + 1 / number))
+    reach = float(special.stdtrit(number - 1, level) * logs.std(ddof=1) * np.sqrt(1 + 1 / number))
     return bounds.Bounds(float(np.exp(logs.mean() - reach)), float(np.exp(logs.mean() + reach)))
 
 

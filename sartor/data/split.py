@@ -12,9 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from scipy import special
 
 from sartor import leaves
-from sartor.bounds import level_of_look
+from sartor.bounds import fewest_that_meet, level_of_look
 from sartor.data import cells, near
 from sartor.data.dataset import Dataset, Finding, Rows, Splits, as_text, rows_at_once
 from sartor.data.schema import speaks_for_itself
@@ -306,11 +307,8 @@ def _assumed_truth(limit: float) -> float:
 
 def _power(limit: float, count: int, level: float) -> float:
     """The probability that `count` rows prove the limit if the truth is `_assumed_truth`."""
-    from scipy.stats import binom
-
-    # The lower bound reaches the limit as soon as so many successes would be a surprise under the limit itself.
-    needed = int(binom.isf(1 - level, count, limit)) + 1
-    return float(binom.sf(needed - 1, count, _assumed_truth(limit)))
+    needed = fewest_that_meet(count, limit=limit, level=level)
+    return 0.0 if needed is None else float(special.bdtrc(needed - 1, count, _assumed_truth(limit)))
 
 
 def _touched(units: np.ndarray, given: dict[str, np.ndarray], *names: str) -> np.ndarray:

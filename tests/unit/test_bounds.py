@@ -134,6 +134,25 @@ def test_rows_to_settle_is_the_fewest_that_settle():
     assert bounds.rows_to_settle(90, 100, limit=0.9) is None
 
 
+@pytest.mark.parametrize(
+    ("most", "trials", "a", "b"), [(0, 1, 1, 1), (3, 9, 0.5, 2.5), (810, 900, 705.5, 95.5), (40, 4000, 1.5, 90)]
+)
+def test_the_beta_binomial_is_that_of_scipy(most, trials, a, b):
+    assert bounds._beta_binomial(most, trials, a, b) == pytest.approx(
+        stats.betabinom.cdf(most, trials, a, b), abs=1e-11
+    )
+    assert bounds._beta_binomial(-1, trials, a, b) == 0
+    assert bounds._beta_binomial(trials, trials, a, b) == pytest.approx(1)
+
+
+def test_a_process_that_judges_does_not_wait_for_what_it_does_not_use():
+    import subprocess
+    import sys
+
+    told = "import sys, sartor.line; print('scipy.stats' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", told], capture_output=True, text=True).stdout.strip() == "False"
+
+
 def test_chance_met_agrees_with_simulation():
     rng = np.random.default_rng(0)
     shares = rng.beta(460.5, 40.5, 20_000)
