@@ -282,9 +282,7 @@ def mean(samples: np.ndarray, *, level: float = 0.95) -> Bounds | None:
     """Student's t for the mean of independent samples; None with fewer than 2."""
     if len(samples) < 2:
         return None
-    reach = (
-        float(special.stdtrit(len(samples) - 1, level)) * float(np.std(samples, ddof=1)) / math.sqrt(len(samples))
-    )
+    reach = float(special.stdtrit(len(samples) - 1, level)) * float(np.std(samples, ddof=1)) / math.sqrt(len(samples))
     middle = float(np.mean(samples))
     return Bounds(middle - reach, middle + reach)
 

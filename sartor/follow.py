@@ -11,7 +11,6 @@ import math
 import os
 import shutil
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -23,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from sartor import bundle as bundles
-from sartor import leaves
+from sartor import forkserver, leaves
 from sartor.bundle import Bundle
 from sartor.child import Stop
 from sartor.data import store
@@ -291,6 +290,7 @@ def versions() -> dict[str, str]:
 
 def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: float | None) -> tuple[int, int]:
     """Runs the child and passes its events on; returns its exit code and the number of the last step that began."""
+    began = time.monotonic()
     file = cache / f"{job['keys'][-1]}.job.json"
     bundles.write_json(file, job | {"time_s": timeout_s})
     last = int(job["first"])
@@ -299,17 +299,12 @@ def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: floa
         # Threads that spin long at every barrier lose a time slice each time another process wants the core: beside one
         # such on two cores, training fell below 10 rows/s. Spinning for some 10 µs costs 6 % of the speed on a quiet machine.
         environment = {"GOMP_SPINCOUNT": "10000", **os.environ}
-        child = subprocess.Popen(
-            [sys.executable, "-m", "sartor.child", str(file)],
-            stdout=subprocess.PIPE,
-            stderr=errors,
-            text=True,
-            env=environment,
-        )
+        child = forkserver.start(file, opens=_opens(job), errors=errors, environment=environment)
         assert child.stdout is not None
         # A child that says nothing must end too.
-        watchdog = threading.Timer(timeout_s, child.kill) if timeout_s is not None else None
-        if watchdog is not None:
+        watchdog = None
+        if timeout_s is not None:
+            watchdog = threading.Timer(max(0.0, timeout_s - (time.monotonic() - began)), child.kill)
             watchdog.start()
         try:
             for line in child.stdout:
@@ -334,6 +329,13 @@ def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: floa
             if watchdog is not None:
                 watchdog.cancel()
             file.unlink(missing_ok=True)
+
+
+def _opens(job: Mapping[str, Any]) -> list[str]:
+    """The modules that the bodies of a job's steps are made with."""
+    moves = job["plan"]["steps"]
+    bodies = {str(one["arguments"].get("leaf", "hub")) for one in moves if "backbone" in one.get("arguments", {})}
+    return sorted({name for body in bodies for name in getattr(leaves.load("backbone", body), "OPENS", ())})
 
 
 def _why(code: int, cache: Path) -> str:

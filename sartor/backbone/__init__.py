@@ -75,7 +75,8 @@ class Backbone(Protocol):
     `owns_weights: False`, and `TRAINING`, arguments of the step `train` that suit it. With PRETRAINED = False its features mean nothing before it
     is trained. With TRAINS = "fit" it has `fit(folder, meta, inputs, targets, task=, spec=, choose=, seed=) -> (body, meta, what was
     chosen)` and `seconds(profile)`, what that takes; where it learns several targets at once, also `fit_heads(folder, meta, heads) -> (body, {output:
-    module}, meta)`, heads being those of `bundle.json`.
+    module}, meta)`, heads being those of `bundle.json`. `OPENS` names modules that take long to open, where `body` needs such: they are opened once for
+    all steps of a build (`sartor/forkserver.py`).
     """
 
     TAKES: tuple[str, ...]  # modalities

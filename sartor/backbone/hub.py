@@ -44,6 +44,7 @@ MAX_TOKENS = 512
 LEAST_TOKENS, MOST_TOKENS = 32, 256  # attention's cost grows with the square; longer documents are read to this length
 BATCH_UNITS = 2048  # tokens of a padded batch: the fastest of 1,024 to 8,192 on two cores, in float32 and in bf16
 PRETRAINED = True
+OPENS = ("transformers.modeling_utils",)
 OPENS_HUB = True  # it takes any id or folder that is given as a backbone
 TRAINING: Mapping[str, Any] = {}
 

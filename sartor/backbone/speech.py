@@ -27,6 +27,7 @@ TAKES = ("audio",)
 TRAINS = "gradient"
 CONVOLUTIONAL = True  # so that a convolution is timed before its cost is forecast
 PRETRAINED = True
+OPENS = ("transformers.modeling_utils",)
 OPENS_HUB = True
 # The rate is that of transformers' own example of audio classification.
 TRAINING: Mapping[str, Any] = {"batch_rows": 32, "batch_units": 16384, "learning_rate": 3e-5}

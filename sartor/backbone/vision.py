@@ -24,6 +24,7 @@ TAKES = ("image",)
 TRAINS = "gradient"
 CONVOLUTIONAL = True  # so that a convolution is timed before its cost is forecast
 PRETRAINED = True
+OPENS = ("transformers.modeling_utils",)
 OPENS_HUB = True
 TRAINING: Mapping[str, Any] = {"batch_rows": 32, "batch_units": 32, "learning_rate": 5e-5}
 FAMILIES = (

@@ -11,7 +11,7 @@ import pytest
 from conftest import stored
 
 from sartor import bundle as bundles
-from sartor import follow, predict
+from sartor import follow, forkserver, predict
 from sartor.errors import InputError, SartorError
 from sartor.plan import Move, Plan
 from sartor.task import classify
@@ -43,6 +43,12 @@ def built(opinions_csv, tmp_path_factory):
 def accuracy(bundle, test):
     answers = predict.load(bundle.path).predict(list(test.inputs))
     return np.mean([a["label"] == t for a, t in zip(answers, test.targets["label"], strict=True)])
+
+
+def at_work():
+    """The processes in which steps run: those that a server forked for this process, or that were started anew."""
+    found = psutil.Process().children(recursive=True)
+    return [one for one in found if "sartor.child" in one.cmdline() or one.parent() != psutil.Process()]
 
 
 @pytest.mark.parametrize("name", ["ngram", "frozen", "tuned"])
@@ -96,11 +102,85 @@ def test_a_corrupt_cached_prefix_is_made_again(built):
     assert after.digest == before.digest if before.path != after.path else True
 
 
-def test_same_plan_and_seed_give_bit_equal_weights(built, tmp_path):
+def test_same_plan_and_seed_give_bit_equal_weights(built, tmp_path, monkeypatch):
     found, _, settings = built
+    monkeypatch.setattr(forkserver, "_can_fork", lambda: False)  # as in a process that is started anew
     again = follow.follow(Plan("tuned", tuple(PLANS["tuned"])), **settings | {"cache": tmp_path / "other"})
     one, other = (b.manifest["files"]["model.safetensors"]["sha256"] for b in (found["tuned"], again))
     assert one == other
+
+
+@pytest.fixture
+def servers():
+    """The servers that were started for this test, of which there are none yet."""
+    forkserver._close()
+    forkserver._servers.clear()
+    yield forkserver._servers
+    forkserver._close()
+    forkserver._servers.clear()
+
+
+def test_each_plan_has_a_process_of_its_own_of_one_server(built, tmp_path, servers):
+    _, _, settings = built
+    seen = []
+
+    def listen(item):
+        if item["event"] == "step" and item["status"] == "start" and item["step"] == "fit":
+            seen.extend(at_work())
+
+    for name in ("one", "two"):
+        plan = Plan("ngram", tuple(PLANS["ngram"][:2]))
+        follow.follow(plan, **settings | {"cache": tmp_path / name, "events": listen})
+    [server] = servers.values()
+    assert server._process.poll() is None
+    assert len({one.pid for one in seen}) == len(seen) == 2
+    assert not at_work()
+
+
+def test_what_the_environment_says_to_libraries_is_heeded(built, tmp_path, monkeypatch, servers):
+    _, _, settings = built
+    plan = Plan("ngram", tuple(PLANS["ngram"][:2]))
+    follow.follow(plan, **settings | {"cache": tmp_path / "one"})
+    [first] = servers.values()
+    monkeypatch.setenv("SARTOR_STATE", str(tmp_path / "elsewhere"))
+    follow.follow(plan, **settings | {"cache": tmp_path / "two"})
+    assert list(servers.values()) == [first]
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    follow.follow(plan, **settings | {"cache": tmp_path / "three"})
+    assert list(servers.values()) != [first]
+    assert first._process.poll() is not None
+
+
+def test_a_server_that_is_killed_is_no_end_of_the_build(built, tmp_path, servers):
+    _, test, settings = built
+    heard = []
+
+    def listen(item):
+        heard.append(item)
+        if item["event"] == "step" and item["status"] == "start" and item["step"] == "fit" and len(servers) == 1:
+            [server] = servers.values()
+            if server._process.poll() is None and not any(one["event"] == "log" for one in heard):
+                server._process.kill()
+
+    plan = Plan("ngram", tuple(PLANS["ngram"]))
+    for name in ("one", "two"):
+        found = follow.follow(plan, **settings | {"cache": tmp_path / name, "events": listen})
+        assert accuracy(found, test) > 0.7
+    assert [item["code"] for item in heard if item["event"] == "log"] == ["plan.step-failed"]
+    [server] = servers.values()
+    server._process.kill()  # between two processes nobody is hurt
+    server._process.wait()
+    assert accuracy(follow.follow(plan, **settings | {"cache": tmp_path / "three"}), test) > 0.7
+
+
+def test_of_two_threads_none_waits_for_the_server_of_the_other(built, tmp_path, servers):
+    from concurrent.futures import ThreadPoolExecutor
+
+    _, test, settings = built
+    plan = Plan("ngram", tuple(PLANS["ngram"]))
+    with ThreadPoolExecutor(2) as pool:
+        work = [pool.submit(follow.follow, plan, **settings | {"cache": tmp_path / name}) for name in ("one", "two")]
+        assert all(accuracy(one.result(), test) > 0.7 for one in work)
 
 
 def test_another_seed_gives_other_weights(built, tmp_path):
@@ -128,7 +208,7 @@ def test_a_build_that_is_stopped_saves_at_the_next_step_and_goes_on_from_there(b
     settings = settings | {"cache": tmp_path / "other", "events": listen}
     with pytest.raises(KeyboardInterrupt):
         follow.follow(plan, **settings)
-    assert not [child for child in psutil.Process().children() if "sartor.child" in " ".join(child.cmdline())]
+    assert not at_work()
     again = follow.follow(plan, **settings)
     resumed = [item for item in heard if item.get("status") == "resumed"]
     first = next(item for item in heard if item["event"] == "epoch")
@@ -147,7 +227,7 @@ def test_a_worker_that_is_killed_goes_on_with_smaller_pieces_or_is_given_up(buil
         heard.append(item)
         training = item["event"] == "step" and item.get("step") == "train" and item["status"] == "start"
         if training and len(killed) < times:
-            for child in psutil.Process().children():
+            for child in at_work():
                 child.kill()
             killed.append(item)
 
@@ -172,7 +252,7 @@ def test_a_worker_that_hangs_is_ended_when_its_time_is_over(built, tmp_path):
 
     def listen(item):
         if item["event"] == "step" and item.get("step") == "train" and item["status"] == "start":
-            stopped.extend(psutil.Process().children())
+            stopped.extend(at_work())
             for child in stopped:
                 child.suspend()
 
