@@ -29,7 +29,7 @@ def main() -> None:
     told = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever else is printed goes to the log
     torch.set_num_threads(hardware.cores())
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     torch.utils.deterministic.fill_uninitialized_memory = False
     for line in sys.stdin:
         print(json.dumps(run(json.loads(line)), default=float), file=told, flush=True)

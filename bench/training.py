@@ -196,7 +196,7 @@ def run_line(job: Row) -> Row:
     from sartor.predict import Predictor
 
     torch.manual_seed(job["seed"])
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")
     told: Row = {}
     loop_train = loop.train
 

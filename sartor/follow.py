@@ -245,7 +245,7 @@ def child_main(job_file: str) -> int:
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
-    torch.use_deterministic_algorithms(True)
+    torch.set_deterministic_debug_mode("error")  # as `use_deterministic_algorithms`, which opens all of torch's compiler
     # Every tensor here is written before it is read; filling it with NaN first cost a tenth of a training step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     # The loop's own threads are enough, and a pool that forks warns on every build.

@@ -14,6 +14,7 @@ from sartor.tables import KINDS, Table, sizes, spread_of
 
 TAKES = KINDS
 TRAINS = "fit"
+OPENS = ("sklearn.svm",)
 STRENGTHS = (0.01, 0.1, 1.0, 10.0)  # of the solver; validation chooses
 FAR = 6.0  # standard deviations, beyond which a value counts as that far: one slip of the decimal point must not answer a row alone
 

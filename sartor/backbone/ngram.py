@@ -17,6 +17,7 @@ from sartor.ngrams import BITS, blocks
 
 TAKES = ("text",)
 TRAINS = "fit"
+OPENS = ("sklearn.svm",)
 SEPARATOR = " \n "
 STRENGTHS = (0.3, 1.0, 3.0)  # of the solver; validation chooses
 MOST_BYTES = 36_000_000  # of weights, buckets and idf

@@ -18,6 +18,7 @@ from sartor.tables import KINDS, Table, sizes
 
 TAKES = KINDS
 TRAINS = "fit"
+OPENS = ("sklearn.ensemble",)
 TASKS = ("classify", "regress")
 BINS = 254  # of one column: what fits a byte beside "not known" and one spare
 MOST_TREES = 500  # of one class; validation says when to stop
