@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import Any
 
 
-def die_with_parent() -> None:
+def die_with_parent(parent: int | None = None) -> None:
     """Ends this process when the one that started it dies, however it dies: a killed build leaves no child at work.
 
-    Linux only (prctl(2), PR_SET_PDEATHSIG); elsewhere a child ends when it next writes to its closed pipe.
+    parent: its number, where it is known beforehand. Linux only (prctl(2), PR_SET_PDEATHSIG); elsewhere a child ends when it next writes to its closed pipe.
     """
     if sys.platform != "linux":
         return
     import ctypes
 
-    parent = os.getppid()
+    parent = os.getppid() if parent is None else parent
     ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGKILL)
     if os.getppid() != parent:  # it died in between
         os.kill(os.getpid(), signal.SIGKILL)

@@ -245,7 +245,9 @@ def child_main(job_file: str) -> int:
     job = json.loads(Path(job_file).read_text(encoding="utf-8"))
     torch.set_num_threads(job["threads"])
     torch.manual_seed(job["seed"])
-    torch.set_deterministic_debug_mode("error")  # as `use_deterministic_algorithms`, which opens all of torch's compiler
+    torch.set_deterministic_debug_mode(
+        "error"
+    )  # as `use_deterministic_algorithms`, which opens all of torch's compiler
     # Every tensor here is written before it is read; filling it with NaN first cost a tenth of a training step.
     torch.utils.deterministic.fill_uninitialized_memory = False
     # The loop's own threads are enough, and a pool that forks warns on every build.
@@ -299,14 +301,16 @@ def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: floa
         # Threads that spin long at every barrier lose a time slice each time another process wants the core: beside one
         # such on two cores, training fell below 10 rows/s. Spinning for some 10 µs costs 6 % of the speed on a quiet machine.
         environment = {"GOMP_SPINCOUNT": "10000", **os.environ}
-        child = forkserver.start(file, opens=_opens(job), errors=errors, environment=environment)
-        assert child.stdout is not None
-        # A child that says nothing must end too.
-        watchdog = None
-        if timeout_s is not None:
-            watchdog = threading.Timer(max(0.0, timeout_s - (time.monotonic() - began)), child.kill)
-            watchdog.start()
+        child, watchdog = None, None
         try:
+            child = forkserver.start(
+                file, opens=_opens(job), errors=errors, environment=environment, timeout_s=timeout_s
+            )
+            assert child.stdout is not None
+            # A child that says nothing must end too.
+            if timeout_s is not None:
+                watchdog = threading.Timer(max(0.0, timeout_s - (time.monotonic() - began)), child.kill)
+                watchdog.start()
             for line in child.stdout:
                 try:
                     item = json.loads(line)
@@ -317,13 +321,14 @@ def _run_child(job: dict[str, Any], cache: Path, events: Events, timeout_s: floa
                 listen(item)
             return child.wait(), max(0, last - 1)
         except BaseException:
-            child.terminate()
-            try:
-                with suppress(subprocess.TimeoutExpired):
-                    child.wait(GRACE_S)
-            finally:  # a second signal, or too long
-                child.kill()
-                child.wait()
+            if child is not None:
+                child.terminate()
+                try:
+                    with suppress(subprocess.TimeoutExpired):
+                        child.wait(GRACE_S)
+                finally:  # a second signal, or too long
+                    child.kill()
+                    child.wait()
             raise
         finally:
             if watchdog is not None:

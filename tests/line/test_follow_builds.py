@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
+import signal
+import subprocess
 import time
+from contextlib import suppress
+from functools import partial
 
 import numpy as np
 import psutil
@@ -47,8 +53,11 @@ def accuracy(bundle, test):
 
 def at_work():
     """The processes in which steps run: those that a server forked for this process, or that were started anew."""
-    found = psutil.Process().children(recursive=True)
-    return [one for one in found if "sartor.child" in one.cmdline() or one.parent() != psutil.Process()]
+    found = []
+    for one in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it ended meanwhile
+            found += [one] if "sartor.child" in one.cmdline() or one.ppid() != os.getpid() else []
+    return found
 
 
 @pytest.mark.parametrize("name", ["ngram", "frozen", "tuned"])
@@ -111,13 +120,14 @@ def test_same_plan_and_seed_give_bit_equal_weights(built, tmp_path, monkeypatch)
 
 
 @pytest.fixture
-def servers():
+def servers(monkeypatch):
     """The servers that were started for this test, of which there are none yet."""
+    if not forkserver._can_fork():
+        pytest.skip("no process can be forked for another one here")
+    monkeypatch.setenv("SARTOR_DEVICE", "cpu")
     forkserver._close()
-    forkserver._servers.clear()
     yield forkserver._servers
     forkserver._close()
-    forkserver._servers.clear()
 
 
 def test_each_plan_has_a_process_of_its_own_of_one_server(built, tmp_path, servers):
@@ -171,6 +181,82 @@ def test_a_server_that_is_killed_is_no_end_of_the_build(built, tmp_path, servers
     server._process.kill()  # between two processes nobody is hurt
     server._process.wait()
     assert accuracy(follow.follow(plan, **settings | {"cache": tmp_path / "three"}), test) > 0.7
+
+
+@pytest.fixture
+def waiting(tmp_path):
+    """Starts a process whose job is never told to it, so that it waits for ever."""
+    os.mkfifo(tmp_path / "job")
+    with (tmp_path / "errors").open("wb") as errors:
+        yield partial(forkserver.start, tmp_path / "job", opens=[], errors=errors, environment=os.environ)
+
+
+def test_what_was_forked_a_moment_ago_ends_when_it_is_told_to(servers, waiting):
+    for _ in range(5):
+        child = waiting()
+        assert isinstance(child, forkserver.Forked)
+        child.terminate()
+        assert child.wait(20) == -signal.SIGTERM
+    child = waiting()
+    with pytest.raises(subprocess.TimeoutExpired):
+        child.wait(0.01)
+    child.kill()
+    assert child.wait(20) == child.wait() == -signal.SIGKILL
+    child.kill()  # of one that has ended nothing comes
+    assert len(servers) == 1
+
+
+def test_a_server_that_hangs_takes_no_longer_than_it_may(servers, waiting):
+    child = waiting()
+    child.kill()
+    child.wait()
+    [server] = servers.values()
+    server._process.send_signal(signal.SIGSTOP)
+    child = waiting(timeout_s=0.5)
+    assert isinstance(child, subprocess.Popen)
+    child.kill()
+    child.wait()
+    child.stdout.close()
+    assert server.ended
+    child = waiting()
+    assert isinstance(child, forkserver.Forked)
+    child.kill()
+    child.wait()
+
+
+def test_whoever_is_interrupted_while_the_server_works_leaves_nothing_at_work(servers, waiting, monkeypatch):
+    real = forkserver.Forked
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    before = psutil.Process().num_fds()
+    monkeypatch.setattr(forkserver, "Forked", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        waiting()
+    monkeypatch.setattr(forkserver, "Forked", real)
+    assert not at_work()
+    assert psutil.Process().num_fds() <= before
+    child = waiting()
+    child.kill()
+    assert child.wait() == -signal.SIGKILL
+
+
+def test_many_open_files_are_no_trouble(servers, waiting):
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < 1_300:
+        pytest.skip("so many files cannot be open here")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, 1_300), hard))
+    files = [os.open(os.devnull, os.O_RDONLY) for _ in range(1_100)]
+    try:
+        child = waiting()
+        child.kill()
+        assert child.wait() == -signal.SIGKILL
+    finally:
+        for file in files:
+            os.close(file)
+        forkserver._close()
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def test_of_two_threads_none_waits_for_the_server_of_the_other(built, tmp_path, servers):
