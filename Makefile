@@ -13,7 +13,7 @@ $(VENV)/installed: pyproject.toml constraints.txt
 	$(BIN)/pip install --quiet --constraint constraints.txt --editable ".[train,dev]"
 	touch $@
 
-demo: install  ## examples/support: a model that is proven to meet its needs, in five minutes or so
+demo: install  ## examples/support: a model that is proven to meet its needs, in seven minutes at most
 	$(BIN)/sartor build examples/support/needs.yaml --out runs/support
 
 test: install  ## everything that must hold, one file of tests a core; the long ones are named first

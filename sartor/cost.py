@@ -246,7 +246,7 @@ def with_sizes(plan: Plan, sizes: Mapping[str, Mapping[str, int]]) -> Plan:
     def sized(move: Move) -> Move:
         arguments = {**move.arguments, **sizes.get(move.step, {})}
         if "members" in arguments:
-            inner = [with_sizes(member, sizes).as_dict() for member in _taken(move)]
+            inner = [with_sizes(member, sizes).as_dict() for _, member in move.members()]
             arguments["members"] = [
                 {**one, "plan": made} for one, made in zip(arguments["members"], inner, strict=True)
             ]
@@ -259,7 +259,7 @@ def epochs_wanted(plan: Plan, *, rows: int) -> dict[str, int]:
     """Epochs that each step of a plan, and of the plans that it takes, is given where there is time: of a body that knows nothing what it takes, else fewer the more rows
     there are. Of steps that several bodies take, and that want other numbers, none is said."""
     of_members: dict[str, set[int]] = {}
-    for member in (member for move in plan.moves for member in _taken(move)):
+    for member in (member for move in plan.moves for _, member in move.members()):
         for step, epochs in epochs_wanted(member, rows=rows).items():
             of_members.setdefault(step, set()).add(epochs)
     found = {step: each.pop() for step, each in of_members.items() if len(each) == 1}
@@ -298,19 +298,14 @@ def _body(plan: Plan) -> tuple[Any, str]:
     return leaves.load("backbone", str(start.arguments.get("leaf", "hub"))), str(start.arguments.get("backbone", ""))
 
 
-def _taken(move: Move) -> list[Plan]:
-    """The plans that a step takes."""
-    return [Plan.from_dict(one["plan"]) for one in move.arguments.get("members", ())]
-
-
 def _members(move: Move) -> list[Plan]:
-    """The same but for those of a fusion, which are forecast with it."""
-    return _taken(move) if move.step in TEACHES else []
+    """The plans that a step takes, but for those of a fusion, which are forecast with it."""
+    return [member for _, member in move.members()] if move.step in TEACHES else []
 
 
 def _steps(plan: Plan) -> set[str]:
     """Of a plan and of those that it takes."""
-    return {move.step for move in plan.moves}.union(*(_steps(one) for move in plan.moves for one in _taken(move)))
+    return {move.step for move in plan.moves}.union(*(_steps(one) for move in plan.moves for _, one in move.members()))
 
 
 def _share_left(plan: Plan) -> float:

@@ -166,10 +166,10 @@ def _members(
     left_s: seconds, of which each plan has what those before it left.
     """
     found = []
-    for member in move.arguments.get("members", ()):
-        inputs = [column for column in made_of["inputs"] if column["name"] in member["inputs"]]
+    for names, member in move.members():
+        inputs = [column for column in made_of["inputs"] if column["name"] in names]
         made = follow(
-            Plan.from_dict(member["plan"]),
+            member,
             data=data,
             cache=cache,
             made_of=made_of | {"inputs": inputs},

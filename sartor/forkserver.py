@@ -133,13 +133,13 @@ class _Server:
         files: list[int] = []
         self.busy = True
         try:
-            asked: dict[str, Any] = {
+            asked = {
                 "job": str(job),
                 "opens": list(opens),
                 "environment": dict(environment),
                 "folder": os.getcwd(),
+                "cores": list(os.sched_getaffinity(0)),
             }
-            asked["cores"] = sorted(os.sched_getaffinity(0))
             reads, writes = os.pipe()
             files += [reads, writes]
             self._link.settimeout(timeout_s)
@@ -283,7 +283,7 @@ def _become(asked: Mapping[str, Any], files: Sequence[int], began: Set[str]) -> 
         os.dup2(file, number)
         os.close(file)
     for name in began - asked["environment"].keys():
-        del os.environ[name]
+        os.environ.pop(name, None)
     os.environ.update(asked["environment"])
     os.chdir(asked["folder"])
     os.sched_setaffinity(0, asked["cores"])

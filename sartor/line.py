@@ -636,9 +636,9 @@ def _steps_took(plan: Plan, made_of: dict[str, Any], cache: Path) -> dict[str, f
     """{key: seconds}; what two plans share is there once."""
     told: dict[str, float] = {}
     for move, key in zip(plan.moves, keys(plan, made_of=made_of), strict=True):
-        for member in move.arguments.get("members", ()):
-            inputs = [column for column in made_of["inputs"] if column["name"] in member["inputs"]]
-            told |= _steps_took(Plan.from_dict(member["plan"]), made_of | {"inputs": inputs}, cache)
+        for names, member in move.members():
+            inputs = [column for column in made_of["inputs"] if column["name"] in names]
+            told |= _steps_took(member, made_of | {"inputs": inputs}, cache)
         note = cache / key / "step.json"
         told[key] = float(json.loads(note.read_text(encoding="utf-8"))["seconds"]) if note.is_file() else 0.0
     return told

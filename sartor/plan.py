@@ -7,6 +7,7 @@ import inspect
 import json
 import math
 from collections.abc import Container, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 
 from sartor import leaves
 from sartor.errors import InputError, near
+
+MEMBERS = 'a list of {"inputs": names of columns, "plan": a plan}'
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,17 @@ class Move:
 
     def as_dict(self) -> dict[str, Any]:
         return {"step": self.step, "arguments": dict(self.arguments), "reason": self.reason}
+
+    def members(self) -> list[tuple[list[str], Plan]]:
+        """The plans that the step takes, each with the inputs that it is of; none where it takes none.
+
+        Raises: InputError `plan.argument` where they are not what `fuse` describes.
+        """
+        found = self.arguments.get("members", [])
+        with suppress(TypeError, KeyError, AttributeError, ValueError):
+            if isinstance(found, list) and all(isinstance(member["inputs"], list) for member in found):
+                return [(member["inputs"], Plan.from_dict(member["plan"])) for member in found]
+        raise InputError("plan.argument", step=self.step, name="members", expected=MEMBERS, found=found)
 
 
 @dataclass(frozen=True)
@@ -132,25 +146,12 @@ def _check_arguments(move: Move) -> None:
         if not getattr(runtime, "OF_ONE_MODEL", True):
             expected, name = "a runtime of one model's graphs", move.arguments["runtime"]
             raise InputError("plan.argument", step=move.step, name="runtime", expected=expected, found=name)
-    if "members" in named:
-        for member in _members(move):
-            member.check()
-            for inner in member.moves:
-                _check_arguments(inner)
-
-
-def _members(move: Move) -> list[Plan]:
-    """The plans that a step takes.
-
-    Raises: InputError `plan.argument` where they are not what `fuse` describes.
-    """
-    found, expected = move.arguments.get("members"), 'a list of {"inputs": names of columns, "plan": a plan}'
-    try:
-        if isinstance(found, list) and all(isinstance(member["inputs"], list) for member in found):
-            return [Plan.from_dict(member["plan"]) for member in found]
-    except (TypeError, KeyError, AttributeError, ValueError):
-        pass
-    raise InputError("plan.argument", step=move.step, name="members", expected=expected, found=found)
+    if "members" in named and not move.members():
+        raise InputError("plan.argument", step=move.step, name="members", expected=MEMBERS, found="none")
+    for _, member in move.members():
+        member.check()
+        for inner in member.moves:
+            _check_arguments(inner)
 
 
 def keys(plan: Plan, *, made_of: Mapping[str, Any]) -> list[str]:
@@ -167,7 +168,7 @@ def keys(plan: Plan, *, made_of: Mapping[str, Any]) -> list[str]:
             leaves.third_party_digest("step", move.step),
             leaves.third_party_digest("backbone", str(leaf)) if leaf else None,
             leaves.third_party_digest("runtime", str(move.arguments.get("runtime", ""))),
-            *(keys(Plan.from_dict(member["plan"]), made_of={})[-1:] for member in move.arguments.get("members", ())),
+            *(keys(member, made_of={})[-1:] for _, member in move.members()),
         ]
         state = _hash([state, move.step, dict(move.arguments), foreign])
         found.append(state[:32])

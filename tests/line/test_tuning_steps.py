@@ -199,13 +199,14 @@ WORDY = {"steps": [INNER["steps"][0], {"step": "fit", "arguments": {"wordy": Tru
     ("members", "code"),
     [
         ("all", "plan.argument"),
+        ([], "plan.argument"),
         ([INNER], "plan.argument"),
         ([{"inputs": "text", "plan": INNER}], "plan.argument"),
         ([{"inputs": ["text"], "plan": []}], "plan.argument"),
         ([{"inputs": ["text"], "plan": {"steps": [{"step": "fit"}]}}], "plan.forms"),
         ([{"inputs": ["text"], "plan": WORDY}], "plan.argument-unknown"),
     ],
-    ids=["a word", "no inputs", "inputs in a word", "no plan", "forms", "an argument"],
+    ids=["a word", "none", "no inputs", "inputs in a word", "no plan", "forms", "an argument"],
 )
 def test_plans_within_a_plan_are_checked_before_anything_runs(members, code):
     moves = (Move("fuse", {"members": members}), Move("export", {}))
